@@ -1,0 +1,40 @@
+"""What a reconstruction of a video is, and what can make one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from worldr1.camera.trajectory import Trajectory
+    from worldr1.splats.gaussians import Gaussians
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Cameras, depth and Gaussians of one video of T frames, H x W pixels.
+
+    c2w: [T,4,4] OpenCV camera to world, the first is the identity; lengths are in units of the scene's centre depth,
+        that is the median depth around the centre of frame 0 is 1.
+    intrinsics: [3,3] pixels of the video, pixel centres at +0.5.
+    depth: [T,H,W] distance along the optical axis, in the same unit as the translations.
+    confidence: [T,H,W] in [0,1]; 0 where the depth is a guess.
+    splats: Gaussians in the world of frame 0; `splats.source` names the frame that each came from.
+    """
+
+    c2w: Tensor
+    intrinsics: Tensor
+    depth: Tensor
+    confidence: Tensor
+    splats: Gaussians
+
+
+class Reconstructor(Protocol):
+    """Anything that lifts videos to scenes."""
+
+    def __call__(self, videos: Tensor, trajectories: Sequence[Trajectory] | None = None) -> list[Reconstruction]:
+        """Reconstruct videos [B,T,3,H,W] in [0,1]; `trajectories` (one per video) are hints of what was asked for."""
+        ...

@@ -1,0 +1,48 @@
+"""The plain data that rewards take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from worldr1.camera.trajectory import Trajectory
+    from worldr1.reconstruction.types import Reconstruction
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generated video [T,3,H,W] in [0,1], the prompt it was generated for, and the camera that the prompt asks."""
+
+    video: Tensor
+    prompt: str
+    trajectory: Trajectory
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Components by name, each [B], and their weighted sum [B]. nan = missing (never 0)."""
+
+    components: dict[str, Tensor]
+    total: Tensor
+
+
+class Reward(Protocol):
+    """One component of the reward."""
+
+    @property
+    def name(self) -> str:
+        """The component's name, such as "recon"."""
+        ...
+
+    @property
+    def needs_reconstruction(self) -> bool:
+        """Whether `reconstructions` must be given."""
+        ...
+
+    def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
+        """Score B samples: float tensor [B], nan where the score is missing."""
+        ...
