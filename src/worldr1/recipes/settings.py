@@ -1,0 +1,235 @@
+"""What a training run is made of: frozen settings, checked when they are read, every field named in the YAML."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown key is answered with the nearest one that exists."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_nearest_key(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for key in data:
+            if key in cls.model_fields:
+                continue
+            near = get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
+            raise ValueError(f"unknown key '{key}'; did you mean '{near[0]}'?" if near else f"unknown key '{key}'")
+        return data
+
+
+class ModelSettings(Settings):
+    """The policy: which pipeline, and which of its weights learn."""
+
+    path: str = "tiny"
+    """'tiny' (the shipped pipeline), a diffusers directory, or a hub name."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    adapter: Literal["lora", "full"] = "lora"
+    """Train a low-rank adapter, or every weight of the transformer."""
+    rank: Positive = 32
+    alpha: Positive = 64
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
+    """Names of the transformer's layers that carry the adapter."""
+
+
+class ClipSettings(Settings):
+    """The size of a video."""
+
+    frames: Positive = 17
+    height: Positive = 64
+    width: Positive = 64
+
+    @model_validator(mode="after")
+    def _fits_the_vae(self) -> ClipSettings:
+        if self.frames % 4 != 1:
+            raise ValueError(f"frames is {self.frames}; it must be 4k + 1 (17, 33, 81)")
+        for name in ("height", "width"):
+            if getattr(self, name) % 16:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a multiple of 16")
+        return self
+
+
+class NoiseSettings(Settings):
+    """How the camera's motion enters the initial noise."""
+
+    law: Literal["canonical", "sequential"] = "canonical"
+    strength: Fraction = 1.0
+    """0 is white noise, 1 is noise that moves wholly with the camera."""
+
+
+class SamplingSettings(Settings):
+    """The sampler of rollouts and of evaluation."""
+
+    steps: Positive = 10
+    window: NonNegative = 2
+    """Consecutive stochastic steps that Flow-GRPO trains; 'nft' samples the pure ODE and leaves it unused."""
+    window_range: tuple[NonNegative, NonNegative] = (0, 5)
+    """The window lies in steps [first, last); its start is drawn once per training step."""
+    eta: Annotated[float, Field(ge=0.0)] = 0.7
+    guidance: Annotated[float, Field(ge=1.0)] = 1.0
+    """Classifier-free guidance scale; 1 is none."""
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> SamplingSettings:
+        first, last = self.window_range
+        if not first < last <= self.steps:
+            raise ValueError(
+                f"window_range is {self.window_range}; it must rise and end at steps = {self.steps} or before"
+            )
+        if self.window > last - first:
+            raise ValueError(
+                f"window is {self.window} steps, but window_range {self.window_range} holds {last - first}"
+            )
+        return self
+
+
+class GrpoSettings(Settings):
+    """Flow-GRPO: clipped policy gradient on the stochastic steps."""
+
+    clip: Annotated[float, Field(gt=0.0)] = 1e-3
+    kl: Annotated[float, Field(ge=0.0)] = 0.0
+    """Weight of the KL divergence to the frozen base."""
+    inner_epochs: Positive = 1
+    """Passes over each rollout."""
+
+
+class NftSettings(Settings):
+    """DiffusionNFT: a contrast of better and worse samples on the forward process."""
+
+    beta: Annotated[float, Field(gt=0.0)] = 1.0
+    """Strength of the guidance between the old and the new policy."""
+    kl: Annotated[float, Field(ge=0.0)] = 1e-4
+    """Weight of the squared distance to the frozen base's velocity."""
+    times: Positive = 4
+    """Noise levels drawn for each sample, each one a training pass."""
+    max_decay: Fraction = 0.5
+    """Upper bound of the old policy's EMA decay."""
+    decay_rate: Annotated[float, Field(ge=0.0)] = 1e-3
+    """The old policy's decay is min(decay_rate x step, max_decay)."""
+
+
+class ObjectiveSettings(Settings):
+    """Which objective learns, and the parameters of each."""
+
+    name: Literal["nft", "grpo"] = "nft"
+    grpo: GrpoSettings = GrpoSettings()
+    nft: NftSettings = NftSettings()
+
+
+class AdvantageSettings(Settings):
+    """How rewards become advantages."""
+
+    bound: Annotated[float, Field(gt=0.0)] = 5.0
+    """Advantages are clipped to [-bound, bound]."""
+    scale: Literal["group", "batch"] = "group"
+    """Whose standard deviation divides: each group's own, or that of all groups of the step."""
+
+
+class RewardSettings(Settings):
+    """The reward R = meta + recon + traj + general, each with its weight; weight 0 leaves a component out."""
+
+    meta: Annotated[float, Field(ge=0.0)] = 1.0
+    recon: Annotated[float, Field(ge=0.0)] = 1.0
+    traj: Annotated[float, Field(ge=0.0)] = 1.0
+    general: Annotated[float, Field(ge=0.0)] = 1.0
+    reconstructor: Literal["stereo", "da3"] = "stereo"
+    critics: str = "tiny"
+    """'tiny' (the shipped critics) or a directory that holds them."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Component name to weight, those with weight 0 left out."""
+        named = {"meta": self.meta, "recon": self.recon, "traj": self.traj, "general": self.general}
+        return {name: weight for name, weight in named.items() if weight > 0}
+
+
+class PromptSettings(Settings):
+    """Where the training prompts come from: 'tinyworld' draws them, else a .txt or .jsonl file."""
+
+    main: str = "tinyworld"
+    dynamic: str = "tinyworld"
+    """Prompts of the dynamic phase."""
+    count: Positive = 3000
+    """How many main prompts 'tinyworld' draws; a sixth as many dynamic ones."""
+
+
+class ScheduleSettings(Settings):
+    """Periodic decoupled training: main steps with the whole reward, then dynamic steps without its 3D part."""
+
+    total_steps: Positive = 100
+    main_steps: Positive = 100
+    dynamic_steps: NonNegative = 50
+    groups: Positive = 4
+    """Prompts per step."""
+    group_size: Annotated[int, Field(ge=2)] = 8
+    """Videos per prompt, compared with one another."""
+    max_minutes: Annotated[float, Field(gt=0.0)] | None = None
+    """Stop after the first step that ends later than this, however many steps are left."""
+
+
+class OptimiserSettings(Settings):
+    """AdamW and the moving average of the weights."""
+
+    lr: Annotated[float, Field(gt=0.0)] = 1e-4
+    betas: tuple[Fraction, Fraction] = (0.9, 0.99)
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
+    clip_norm: Annotated[float, Field(gt=0.0)] = 1.0
+    """The gradient's norm is clipped to this."""
+    warmup_steps: NonNegative = 5
+    final_lr: Fraction = 1.0
+    """Share of lr that is left at the last step; the rate falls linearly to it."""
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """Decay per step of the averaged weights that are evaluated and saved; 0 keeps the last weights."""
+
+
+class EvaluationSettings(Settings):
+    """Held-out prompts with fixed noise, scored while training goes on."""
+
+    every: NonNegative = 25
+    """Steps between evaluations; 0 evaluates only before and after."""
+    prompts: NonNegative = 16
+    """How many held-out prompts; 0 turns evaluation off."""
+    source: str = "tinyworld"
+    """'tinyworld' draws held-out prompts, else a .txt or .jsonl file."""
+    seed: NonNegative = 9001
+    videos: NonNegative = 6
+    """How many of the videos are kept under samples/."""
+
+
+class CheckpointSettings(Settings):
+    """When the state of training is saved."""
+
+    every: Positive = 5
+    keep: Positive = 2
+    """Older checkpoints are removed."""
+
+
+class Recipe(Settings):
+    """Everything that decides a training run."""
+
+    name: str = "tiny"
+    seed: NonNegative = 0
+    model: ModelSettings = ModelSettings()
+    clip: ClipSettings = ClipSettings()
+    noise: NoiseSettings = NoiseSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    advantage: AdvantageSettings = AdvantageSettings()
+    reward: RewardSettings = RewardSettings()
+    prompts: PromptSettings = PromptSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()

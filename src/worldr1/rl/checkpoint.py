@@ -1,0 +1,118 @@
+"""Checkpoints: tensors as safetensors, the rest as JSON, written beside and renamed, so that half of one never exists."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+_NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of training before `step` is run.
+
+    Attributes:
+        step: the next step to run; steps 0 to step - 1 are done.
+        tensors: named tensors of any shape and dtype.
+        values: what is not a tensor, as JSON can hold it.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    values: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
+    """Write `folder/step-XXXXXXXX` in one piece and remove all but the newest `keep`.
+
+    Returns:
+        The checkpoint's directory.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / f"step-{checkpoint.step:08d}"
+    beside = folder / f".writing-{final.name}"
+    if beside.exists():
+        shutil.rmtree(beside)
+    beside.mkdir()
+    save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, beside / "state.safetensors")
+    text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
+    (beside / "state.json").write_text(text, encoding="utf-8")
+    for path in (*beside.iterdir(), beside):
+        _flush_to_disk(path)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(beside, final)
+    _flush_to_disk(folder)
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints in a folder, oldest first; empty when the folder does not exist."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read the directory of one checkpoint; tensors come on the CPU.
+
+    Raises:
+        FileNotFoundError: the directory or a file of it is missing.
+        ValueError: a file of it is damaged.
+    """
+    state, tensors = path / "state.json", path / "state.safetensors"
+    for file in (state, tensors):
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing; {path} is not a checkpoint of this package")
+    try:
+        content = json.loads(state.read_text(encoding="utf-8"))
+        return Checkpoint(int(content["step"]), load_file(tensors), dict(content["values"]))
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{state} is damaged: {error}") from error
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser as named tensors "{parameter index}.{state name}"."""
+    state = optimiser.state_dict()["state"]
+    return {f"{index}.{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put tensors of `optimiser_tensors` back into an optimiser over the same parameters.
+
+    Raises:
+        ValueError: an index belongs to no parameter.
+    """
+    count = sum(len(group["params"]) for group in optimiser.param_groups)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        if int(index) >= count:
+            raise ValueError(f"the checkpoint holds optimiser state of parameter {index}, the model has {count}")
+        state.setdefault(int(index), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
