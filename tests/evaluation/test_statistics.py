@@ -62,7 +62,7 @@ def test_bootstrap_is_seeded() -> None:
 
 @pytest.mark.parametrize("columns", [[[1.0], [1.0, 2.0]], [[np.nan], [1.0]]])
 def test_bootstrap_rejects_what_it_cannot_use(columns: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match="columns must|no prompt"):
+    with pytest.raises(ValueError, match=r"columns must|no prompt"):
         paired_bootstrap(columns, difference)
 
 

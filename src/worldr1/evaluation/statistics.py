@@ -93,7 +93,7 @@ def ranks(values: npt.ArrayLike) -> Floats:
 
 
 def spearman(first: npt.ArrayLike, second: npt.ArrayLike) -> float:
-    """Spearman's rank correlation; pairs with a nan are left out; nan when fewer than three pairs or no spread is left."""
+    """Spearman's rank correlation; pairs with a nan are left out; nan for fewer than three pairs or no spread."""
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if a.shape != b.shape:
         raise ValueError(f"rank correlation needs equally long arrays, got {a.shape} and {b.shape}")
