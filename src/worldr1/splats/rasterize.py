@@ -1,0 +1,93 @@
+"""The numba kernel as one differentiable PyTorch function over many small scenes and their views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldr1.splats import kernel
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """What to draw: one row per view.
+
+    first, count [J]: rows of the Gaussians of the view's scene; color_first [J]: its first row of colours (views of
+    one scene share rows when colours do not depend on the view); exclude [J]: source to leave out, -1 for none;
+    w2c [J,4,4]; intrinsics [J,3,3]; height and width in pixels, the same for all views.
+    """
+
+    first: NDArray[np.int64]
+    count: NDArray[np.int64]
+    color_first: NDArray[np.int64]
+    exclude: NDArray[np.int64]
+    w2c: Tensor
+    intrinsics: Tensor
+    height: int
+    width: int
+
+    def table(self) -> NDArray[np.int64]:
+        """Rows as the kernel wants them, [J,4] int64."""
+        return np.stack([self.first, self.count, self.color_first, self.exclude], 1).astype(np.int64)
+
+    def views(self) -> NDArray[np.float32]:
+        """Views as the kernel wants them, [J,16] float32: three rows of w2c, then fx, fy, cx, cy."""
+        k = self.intrinsics.detach().double()
+        lens = torch.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], 1)
+        rows = torch.cat([self.w2c.detach().double()[:, :3].reshape(-1, 12), lens], 1)
+        return np.ascontiguousarray(rows.float().numpy())
+
+
+def _array(value: Tensor) -> NDArray[np.float32]:
+    return value.detach().to(torch.float32).contiguous().numpy()
+
+
+def _bands(jobs: Jobs) -> int:
+    """Bands per view: one when there are enough views to keep every thread busy."""
+    tiles = -(-jobs.height // kernel.TILE_Y)
+    return max(1, min(tiles, -(-numba.get_num_threads() // max(1, len(jobs.first)))))
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        means: Tensor,
+        scales: Tensor,
+        quats: Tensor,
+        opacities: Tensor,
+        colors: Tensor,
+        source: NDArray[np.int64],
+        jobs: Jobs,
+    ) -> Tensor:
+        arrays = tuple(_array(value) for value in (means, scales, quats, opacities, colors))
+        image = np.empty((len(jobs.first), jobs.height, jobs.width, 5), np.float32)
+        last = np.empty(image.shape[:3], np.int32)
+        bands = _bands(jobs)
+        kernel.forward(*arrays, source, jobs.table(), jobs.views(), bands, image, last)
+        return torch.from_numpy(image)
+
+
+def rasterize(
+    means: Tensor,
+    scales: Tensor,
+    quats: Tensor,
+    opacities: Tensor,
+    colors: Tensor,
+    source: Tensor | None,
+    jobs: Jobs,
+) -> Tensor:
+    """Pictures [J,H,W,5] float32 (red, green, blue, sum of weight * depth, alpha) of all jobs, in one call.
+
+    Gaussians of all scenes one after another: means [M,3], scales [M,3], quats [M,4], opacities [M]; colors [R,3]
+    RGB rows as `jobs.color_first` says; source [M] or None. Gradients reach the five float tensors, not the cameras.
+    """
+    which = np.full(len(means), -1, np.int64) if source is None else source.detach().to(torch.int64).numpy()
+    image: Tensor = _Rasterize.apply(means, scales, quats, opacities, colors, np.ascontiguousarray(which), jobs)
+    return image
