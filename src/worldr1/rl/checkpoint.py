@@ -1,4 +1,4 @@
-"""Checkpoints: tensors as safetensors, the rest as JSON, written beside and renamed, so that half of one never exists."""
+"""Checkpoints: tensors as safetensors, the rest as JSON; written beside and renamed, so half of one never exists."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class MetricsWriter:
 
 
 def read_metrics(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
-    """Records of a metrics file in order; of one kind ("train", "evaluation") if it is given. Half a last line is left out.
+    """Records of a metrics file in order, of one `kind` ("train", "evaluation") if given; half a last line is left out.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -40,8 +40,8 @@ class RunDirectory:
         return self.root / "lora"
 
     @property
-    def transformer(self) -> Path:
-        return self.root / "transformer"
+    def pipeline(self) -> Path:
+        return self.root / "pipeline"
 
     @property
     def lock(self) -> Path:
@@ -50,7 +50,7 @@ class RunDirectory:
 
 @contextmanager
 def writing(run: RunDirectory) -> Iterator[None]:
-    """Hold the only right to write into a run directory; the system gives it back when the process ends, however it ends.
+    """Hold the only right to write into a run directory; the system takes it back however the process ends.
 
     Raises:
         ValueError: another process holds it.

@@ -1,0 +1,82 @@
+"""The `worldr1` command: finds the subcommand, imports only that, and turns errors into one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+SUMMARIES = {
+    "train": "post-train a model by reinforcement learning with 3D rewards",
+    "generate": "make a camera-controlled video from a prompt",
+    "score": "3D consistency, camera and motion of any video file",
+    "camera": "what a prompt asks of the camera",
+    "evaluate": "held-out prompts, base against trained",
+    "report": "one self-contained HTML page about a run",
+    "calibrate": "show that the reward is honest on clips of known quality",
+    "tinyworld": "where the shipped tiny pipeline lies; rebuild it",
+    "doctor": "what this machine can run and what is missing",
+}
+"""Each command is the function of the same name in the module `worldr1.cli.<name>`."""
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        sys.stdout.write(_usage())
+        return DONE if words else WRONG_USAGE
+    if words[0] in ("-V", "--version"):
+        from worldr1 import __version__
+
+        sys.stdout.write(f"worldr1 {__version__}\n")
+        return DONE
+    command = words[0]
+    if command not in commands():
+        near = get_close_matches(command, commands(), n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(commands())}"
+        return _complain(f"unknown command '{command}'; {hint}", WRONG_USAGE)
+    try:
+        return _run(command, words[1:])
+    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _complain("interrupted", INTERRUPTED)
+
+
+def commands() -> list[str]:
+    """Names of the commands whose module is installed."""
+    return [name for name in SUMMARIES if importlib.util.find_spec(f"worldr1.cli.{name}") is not None]
+
+
+def _run(command: str, words: Sequence[str]) -> int:
+    import tyro
+
+    from worldr1.cli.logs import configure_logging
+
+    configure_logging()
+    module = importlib.import_module(f"worldr1.cli.{command}")
+    if hasattr(module, "parse"):
+        result = module.parse(words)
+    else:
+        function = getattr(module, command)
+        result = tyro.cli(function, args=words, prog=f"worldr1 {command}", config=(tyro.conf.FlagCreatePairsOff,))
+    return result if isinstance(result, int) else DONE
+
+
+def _usage() -> str:
+    lines = "\n".join(f"  {name:<10} {SUMMARIES[name]}" for name in commands())
+    return f"usage: worldr1 COMMAND [options]\n\n{lines}\n\n`worldr1 COMMAND --help` tells the options of a command.\n"
+
+
+def _complain(sentence: str, code: int) -> int:
+    sys.stderr.write(f"worldr1: {' '.join(sentence.split())}\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

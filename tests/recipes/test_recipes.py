@@ -1,0 +1,93 @@
+"""Recipes: what is read is what was written, and what is wrong is told in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tyro
+from pydantic import ValidationError
+
+from worldr1.recipes import Recipe, load_recipe, recipe_names, save_recipe
+from worldr1.recipes.settings import ClipSettings, RewardSettings, SamplingSettings
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_survive_a_round_trip(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    save_recipe(recipe, tmp_path / "copy.yaml")
+    assert recipe.name == name
+    assert load_recipe(tmp_path / "copy.yaml") == recipe
+
+
+def test_the_round_trip_keeps_values_that_are_no_defaults(tmp_path: Path) -> None:
+    recipe = Recipe.model_validate(
+        {"seed": 3, "schedule": {"max_minutes": 1.5}, "model": {"targets": ["a"]}, "sampling": {"window_range": [1, 4]}}
+    )
+    save_recipe(recipe, tmp_path / "copy.yaml")
+    assert load_recipe(tmp_path / "copy.yaml") == recipe
+
+
+def test_an_unknown_key_is_answered_with_the_nearest_and_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("schedule: {totl_steps: 3}\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml: schedule: unknown key 'totl_steps'; did you mean 'total_steps'"):
+        load_recipe(path)
+
+
+def test_a_wrong_value_is_told_with_its_key(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("optimiser: {lr: -1}\n")
+    with pytest.raises(ValueError, match=r"mine\.yaml: optimiser\.lr: .*greater than 0"):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n"])
+def test_a_file_that_is_no_mapping_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="a recipe is a mapping"):
+        load_recipe(path)
+
+
+def test_broken_yaml_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("schedule: {total_steps: [\n")
+    with pytest.raises(ValueError, match="not valid YAML") as caught:
+        load_recipe(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(FileNotFoundError, match="did you mean 'tiny'"):
+        load_recipe("tinny")
+
+
+@pytest.mark.parametrize(("frames", "height"), [(16, 64), (17, 60)])
+def test_clips_that_no_vae_takes_are_refused(frames: int, height: int) -> None:
+    with pytest.raises(ValidationError, match="must be"):
+        ClipSettings(frames=frames, height=height)
+
+
+@pytest.mark.parametrize(("window", "bounds"), [(3, (0, 2)), (1, (2, 2)), (1, (0, 11))])
+def test_windows_that_do_not_fit_are_refused(window: int, bounds: tuple[int, int]) -> None:
+    with pytest.raises(ValidationError, match="window"):
+        SamplingSettings(steps=10, window=window, window_range=bounds)
+
+
+def test_recipes_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValidationError):
+        Recipe().seed = 1  # type: ignore[misc]
+
+
+def test_a_component_without_weight_is_left_out() -> None:
+    assert RewardSettings(meta=0.0, general=0.5).weights == {"recon": 1.0, "traj": 1.0, "general": 0.5}
+
+
+def test_every_field_can_be_overridden_on_the_command_line() -> None:
+    words = ["--schedule.total-steps", "7", "--objective.name", "grpo", "--sampling.window-range", "1", "4"]
+    recipe = tyro.cli(Recipe, default=load_recipe("tiny"), args=words)
+    expected = load_recipe("tiny").model_dump()
+    expected["schedule"]["total_steps"], expected["objective"]["name"] = 7, "grpo"
+    expected["sampling"]["window_range"] = (1, 4)
+    assert recipe.model_dump() == expected
