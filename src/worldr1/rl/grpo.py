@@ -1,0 +1,163 @@
+"""Flow-GRPO (arXiv 2505.05470): clipped policy gradient on the stochastic steps of the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldr1.policy.base import Conditioning, Policy
+from worldr1.rl.objectives import LossTerm, split_evenly, valid_chunks
+from worldr1.sampling.rollout import Rollout, rollout
+from worldr1.sampling.stepper import Law, log_prob, stochastic_step
+
+
+@dataclass(frozen=True)
+class GRPOSettings:
+    """Settings of :class:`FlowGRPO`.
+
+    Attributes:
+        steps: sampler steps.
+        window: stochastic (and trained) steps per rollout; ``steps`` makes it the full Flow-GRPO.
+        window_range: [first, end) steps between which the window lies.
+        eta: amount of noise of the stochastic steps.
+        law: ``"sde"`` (Flow-GRPO) or ``"cps"`` (Flow-CPS).
+        clip: the ratio is clipped to [1 - clip, 1 + clip].
+        kl: weight of the divergence from the frozen base; 0 saves its network evaluation.
+        epochs: passes over a rollout.
+        updates: optimizer steps per pass.
+        micro_batch: samples per network evaluation, in sampling and training alike; None takes the whole batch.
+        seed: of the window's place.
+
+    Raises:
+        ValueError: for a window that does not fit its range, or counts below 1.
+    """
+
+    steps: int = 10
+    window: int = 2
+    window_range: tuple[int, int] = (0, 5)
+    eta: float = 0.7
+    law: Law = "sde"
+    clip: float = 1e-3
+    kl: float = 0.0
+    epochs: int = 1
+    updates: int = 1
+    micro_batch: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        first, end = self.window_range
+        if not (first >= 0 and 1 <= self.window <= end - first and end <= self.steps):
+            raise ValueError(
+                f"a window of {self.window} steps must fit into window_range {self.window_range} of {self.steps} steps"
+            )
+        if self.epochs < 1 or self.updates < 1 or (self.micro_batch is not None and self.micro_batch < 1):
+            raise ValueError("epochs, updates and micro_batch must be at least 1")
+
+
+class FlowGRPO:
+    """Flow-GRPO, and Flow-GRPO-Fast when the window is shorter than the path."""
+
+    def __init__(self, settings: GRPOSettings) -> None:
+        self.settings = settings
+
+    def window(self, step: int) -> tuple[int, int]:
+        """The stochastic steps [first, end) of training step ``step``: the same in every group and process."""
+        first, end = self.settings.window_range
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        start = int(torch.randint(first, end - self.settings.window + 1, (1,), generator=generator))
+        return start, start + self.settings.window
+
+    def collect(
+        self, policy: Policy, conditioning: Conditioning, noise: Tensor, generator: torch.Generator, step: int
+    ) -> Rollout:
+        """Sample with the current weights, stochastic inside the window of ``step``."""
+        s = self.settings
+        return rollout(
+            policy,
+            conditioning,
+            noise,
+            policy.sigmas(s.steps),
+            self.window(step),
+            s.eta,
+            generator,
+            law=s.law,
+            micro_batch=s.micro_batch,
+        )
+
+    def losses(
+        self,
+        policy: Policy,
+        rollout: Rollout,
+        conditioning: Conditioning,
+        advantages: Tensor,
+        generator: torch.Generator,
+    ) -> Iterator[LossTerm]:
+        """-min(A ratio, A clip(ratio)) + kl weight x KL, averaged over the valid samples and the window's steps."""
+        s = self.settings
+        parts = valid_chunks(advantages, s.micro_batch)
+        units = [(j, part) for part in parts for j in range(len(rollout.steps))]
+        for _ in range(s.epochs):
+            order = torch.randperm(len(units), generator=generator, device=generator.device).tolist()
+            for update in split_evenly([units[k] for k in order], s.updates):
+                total = _count(update, advantages)
+                for index, (j, part) in enumerate(update):
+                    losses, statistics = self._loss(policy, rollout, conditioning, advantages, j, part)
+                    yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
+
+    def after_step(self, policy: Policy) -> None:
+        """Nothing to do."""
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """Empty: there is no state."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | int]) -> None:
+        """Nothing to put back.
+
+        Raises:
+            ValueError: if there is something.
+        """
+        if state:
+            raise ValueError(f"Flow-GRPO has no state, got {sorted(state)}")
+
+    def _loss(
+        self, policy: Policy, rollout: Rollout, conditioning: Conditioning, advantages: Tensor, j: int, part: slice
+    ) -> tuple[Tensor, dict[str, float]]:
+        s = self.settings
+        i = rollout.steps[j]
+        x, x_next = rollout.states[j, part], rollout.states[j + 1, part]
+        sigma, sigma_next = rollout.sigmas[i], rollout.sigmas[i + 1]
+        levels = sigma.to(x.device).expand(len(x))
+        text = conditioning.index(part)
+        valid = advantages[part].isfinite().to(x.device)
+        advantage = advantages[part].to(x.device)[valid]
+        statistics: dict[str, float] = {}
+
+        base_mean = None
+        if s.kl:
+            with torch.no_grad(), policy.base():
+                base_velocity = policy.velocity(x, levels, text)
+            base_mean = stochastic_step(s.law, x, base_velocity, sigma, sigma_next, s.eta).mean
+        step = stochastic_step(s.law, x, policy.velocity(x, levels, text), sigma, sigma_next, s.eta)
+        new = log_prob(s.law, x_next, step.mean, step.std)
+        ratio = (new - rollout.log_probs[j, part])[valid].exp()
+        clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
+        losses = -torch.minimum(advantage * ratio, advantage * clipped)
+        statistics["policy_loss"] = float(losses.detach().mean())
+        if base_mean is not None:
+            kl = ((step.mean - base_mean).square() / (2 * step.std.square())).flatten(1).mean(1)[valid]
+            losses = losses + s.kl * kl
+            statistics["kl"] = float(kl.detach().mean())
+        ratio = ratio.detach()
+        statistics["ratio_mean"] = float(ratio.mean())
+        statistics["ratio_min"] = float(ratio.min())
+        statistics["ratio_max"] = float(ratio.max())
+        statistics["clip_fraction"] = float(((ratio - 1).abs() > s.clip).float().mean())
+        return losses, statistics
+
+
+def _count(update: Sequence[tuple[int, slice]], advantages: Tensor) -> int:
+    return sum(int(advantages[part].isfinite().sum()) for _, part in update)
