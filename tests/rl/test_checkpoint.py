@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,13 +54,13 @@ def test_a_write_that_is_cut_off_leaves_the_older_one_whole(tmp_path: Path, monk
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "replace", cut_off)
+        patch.setattr(os, "replace", cut_off)
         with pytest.raises(KeyboardInterrupt):
             save_checkpoint(tmp_path, _checkpoint(2))
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step-00000001"]
     save_checkpoint(tmp_path, _checkpoint(2))
     assert [load_checkpoint(path).step for path in list_checkpoints(tmp_path)] == [1, 2]
-    assert not list(tmp_path.glob(".writing-*"))
+    assert not list(tmp_path.glob(".*.new"))
 
 
 def test_a_missing_or_damaged_checkpoint_is_told(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from worldr1.data.atomic import write_text
 from worldr1.recipes.settings import Recipe
 
 _HERE = Path(__file__).parent
@@ -49,7 +50,7 @@ def load_recipe(name: str | Path) -> Recipe:
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write every field of a recipe as YAML, so that `load_recipe(path)` gives the same recipe back."""
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
-    path.write_text(text, encoding="utf-8")
+    write_text(path, text)
 
 
 def explain(error: ValidationError) -> str:

@@ -73,25 +73,28 @@ class SamplingSettings(Settings):
     """The sampler of rollouts and of evaluation."""
 
     steps: Positive = 10
-    window: NonNegative = 2
-    """Consecutive stochastic steps that Flow-GRPO trains; 'nft' samples the pure ODE and leaves it unused."""
+    window: Positive = 2
+    """Consecutive stochastic steps that 'grpo' trains; 'nft' samples the plain ODE and has none."""
     window_range: tuple[NonNegative, NonNegative] = (0, 5)
     """The window lies in steps [first, last); its start is drawn once per training step."""
-    eta: Annotated[float, Field(ge=0.0)] = 0.7
+    eta: Annotated[float, Field(gt=0.0)] = 0.7
+    """Amount of noise of the stochastic steps."""
+    law: Literal["sde", "cps"] = "sde"
+    """Kind of the stochastic steps: Flow-GRPO's or Flow-CPS's."""
     guidance: Annotated[float, Field(ge=1.0)] = 1.0
     """Classifier-free guidance scale; 1 is none."""
+    micro_batch: Positive | None = None
+    """Videos that go through the network at once; None takes all of a step."""
 
     @model_validator(mode="after")
     def _window_fits(self) -> SamplingSettings:
         first, last = self.window_range
         if not first < last <= self.steps:
             raise ValueError(
-                f"window_range is {self.window_range}; it must rise and end at steps = {self.steps} or before"
+                f"window_range is {self.window_range}; it must rise and end at steps = {self.steps} or less"
             )
         if self.window > last - first:
-            raise ValueError(
-                f"window is {self.window} steps, but window_range {self.window_range} holds {last - first}"
-            )
+            raise ValueError(f"window is {self.window} steps; window_range {self.window_range} holds {last - first}")
         return self
 
 
@@ -99,10 +102,13 @@ class GrpoSettings(Settings):
     """Flow-GRPO: clipped policy gradient on the stochastic steps."""
 
     clip: Annotated[float, Field(gt=0.0)] = 1e-3
+    """The ratio is clipped to [1 - clip, 1 + clip]."""
     kl: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the KL divergence to the frozen base."""
-    inner_epochs: Positive = 1
+    epochs: Positive = 1
     """Passes over each rollout."""
+    updates: Positive = 1
+    """Optimiser steps per pass."""
 
 
 class NftSettings(Settings):
@@ -110,14 +116,17 @@ class NftSettings(Settings):
 
     beta: Annotated[float, Field(gt=0.0)] = 1.0
     """Strength of the guidance between the old and the new policy."""
-    kl: Annotated[float, Field(ge=0.0)] = 1e-4
+    penalty: Annotated[float, Field(ge=0.0)] = 1e-4
     """Weight of the squared distance to the frozen base's velocity."""
     times: Positive = 4
-    """Noise levels drawn for each sample, each one a training pass."""
-    max_decay: Fraction = 0.5
-    """Upper bound of the old policy's EMA decay."""
-    decay_rate: Annotated[float, Field(ge=0.0)] = 1e-3
-    """The old policy's decay is min(decay_rate x step, max_decay)."""
+    """Noise levels drawn for each video, each one a training pass."""
+    time_range: tuple[Fraction, Fraction] = (0.05, 1.0)
+    """Where the noise levels lie."""
+    old_decay_rate: Annotated[float, Field(ge=0.0)] = 1e-3
+    """The old policy's decay is min(old_decay_rate x step, old_decay_limit)."""
+    old_decay_limit: Fraction = 0.5
+    updates: Positive = 1
+    """Optimiser steps per rollout."""
 
 
 class ObjectiveSettings(Settings):

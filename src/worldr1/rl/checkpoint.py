@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -14,6 +13,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from worldr1.data.atomic import whole_directory
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -39,21 +40,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path
     Returns:
         The checkpoint's directory.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step-{checkpoint.step:08d}"
-    beside = folder / f".writing-{final.name}"
-    if beside.exists():
-        shutil.rmtree(beside)
-    beside.mkdir()
-    save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, beside / "state.safetensors")
-    text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
-    (beside / "state.json").write_text(text, encoding="utf-8")
-    for path in (*beside.iterdir(), beside):
-        _flush_to_disk(path)
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(beside, final)
-    _flush_to_disk(folder)
+    with whole_directory(final) as beside:
+        save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, beside / "state.safetensors")
+        text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
+        (beside / "state.json").write_text(text, encoding="utf-8")
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
@@ -108,11 +99,3 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
 
 def _plain(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", copy=True).contiguous()
-
-
-def _flush_to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

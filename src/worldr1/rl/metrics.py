@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from worldr1.data.atomic import write_text
 
 Value = float | int | str | None
 
@@ -28,7 +29,7 @@ class MetricsWriter:
 
     def __init__(self, path: Path, tensorboard: Path | None = None, resume_at: int | None = None) -> None:
         if resume_at is None:
-            _replace(path, "")
+            write_text(path, "")
         else:
             _keep_before(path, resume_at)
         self._file = path.open("a", encoding="utf-8")
@@ -91,14 +92,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 
 def _keep_before(path: Path, step: int) -> None:
     kept = [record for record in _records(path) if record["step"] < step] if path.is_file() else []
-    _replace(path, "".join(json.dumps(record) + "\n" for record in kept))
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a whole file at once: beside it, then renamed over it."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def _finite(value: Value) -> Value:

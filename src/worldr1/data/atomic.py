@@ -1,0 +1,43 @@
+"""Files and directories that are there whole or not at all, whenever a process is cut off."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file (UTF-8) beside its place, then rename it there."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+@contextmanager
+def whole_directory(final: Path) -> Iterator[Path]:
+    """An empty directory to fill; it takes the place of `final` at the end, unless the block is left by an error.
+
+    What was written is on the disk before the name is.
+    """
+    beside = final.with_name(f".{final.name}.new")
+    if beside.exists():
+        shutil.rmtree(beside)
+    beside.mkdir(parents=True)
+    yield beside
+    for path in (*beside.rglob("*"), beside):
+        _flush_to_disk(path)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(beside, final)
+    _flush_to_disk(final.parent)
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,90 @@
+"""The prompts and the initial noise of one training step, named by counters alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldr1.camera.trajectory import Trajectory
+from worldr1.noise import wrap_noise
+from worldr1.recipes.settings import NoiseSettings
+from worldr1.rl.seeds import Stream, seed_of
+
+Shape = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class TrainingPrompts:
+    """What training chooses from: prompts of the main phase and of the dynamic phase."""
+
+    main: Sequence[str]
+    dynamic: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Videos to be made.
+
+    Attributes:
+        prompts: B prompts, the members of a group next to each other.
+        trajectories: the camera that each prompt asks for.
+        noise: [B, C, T, H, W] initial latents; white within a frame, moving with the camera between frames.
+    """
+
+    prompts: tuple[str, ...]
+    trajectories: tuple[Trajectory, ...]
+    noise: Tensor
+
+
+def training_batch(
+    prompts: Sequence[str],
+    groups: int,
+    group_size: int,
+    frames: int,
+    shape: Shape,
+    noise: NoiseSettings,
+    seed: int,
+    step: int,
+) -> Batch:
+    """The batch of one training step; group g depends on (seed, step, g) only, its member m on (seed, step, g, m).
+
+    Args:
+        prompts: what to choose from; groups of one step get different prompts while there are enough.
+        groups, group_size: prompts per step and videos per prompt.
+        frames: frames per video.
+        shape: (C, T, H, W) of the latents.
+        noise: law and strength of the initial noise.
+        seed, step: of the run, and of the training step from 0.
+    """
+    chosen = _choose(prompts, groups, seed, step)
+    seeds = [seed_of(Stream.NOISE, seed, step, g, m) for g in range(groups) for m in range(group_size)]
+    return _batch([prompt for prompt in chosen for _ in range(group_size)], seeds, frames, shape, noise)
+
+
+def fixed_batch(prompts: Sequence[str], frames: int, shape: Shape, noise: NoiseSettings, seed: int) -> Batch:
+    """One video per prompt, with noise that depends on the seed and the prompt's place alone."""
+    seeds = [seed_of(Stream.EVALUATION, seed, index) for index in range(len(prompts))]
+    return _batch(prompts, seeds, frames, shape, noise)
+
+
+def _choose(prompts: Sequence[str], groups: int, seed: int, step: int) -> list[str]:
+    """Walk through shuffles of the prompts, so that each comes up equally often."""
+    chosen = []
+    for place in range(step * groups, (step + 1) * groups):
+        turn, within = divmod(place, len(prompts))
+        order = np.random.default_rng(seed_of(Stream.PROMPT, seed, turn)).permutation(len(prompts))
+        chosen.append(prompts[int(order[within])])
+    return chosen
+
+
+def _batch(prompts: Sequence[str], seeds: Sequence[int], frames: int, shape: Shape, noise: NoiseSettings) -> Batch:
+    trajectories = tuple(Trajectory.from_prompt(prompt, frames) for prompt in prompts)
+    latents = [
+        wrap_noise(trajectory, shape=shape, seed=seed, strength=noise.strength, law=noise.law)
+        for trajectory, seed in zip(trajectories, seeds, strict=True)
+    ]
+    return Batch(tuple(prompts), trajectories, torch.stack(latents))

@@ -1,0 +1,48 @@
+"""From latents to scored videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from worldr1.policy.base import Policy
+from worldr1.rewards.types import Sample, Scores
+from worldr1.rl.batch import Batch
+from worldr1.sampling.rollout import chunks
+
+
+class Composer(Protocol):
+    """The whole reward, such as `worldr1.rewards.compose.RewardComposer`."""
+
+    def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+        """Score B samples; without `use_3d` only by what needs no reconstruction."""
+        ...
+
+
+def decode(policy: Policy, latents: Tensor, micro_batch: int | None = None) -> Tensor:
+    """Videos [B, T, 3, H, W] on the CPU of latents [B, C, t, h, w], `micro_batch` at a time."""
+    parts = [policy.decode(latents[part]).cpu() for part in chunks(len(latents), micro_batch)]
+    return torch.cat(parts)
+
+
+def score(composer: Composer, batch: Batch, videos: Tensor, use_3d: bool = True) -> Scores:
+    """Score the videos [B, T, 3, H, W] of a batch.
+
+    Raises:
+        ValueError: the composer gave another number of scores.
+    """
+    rows = zip(videos, batch.prompts, batch.trajectories, strict=True)
+    scores = composer([Sample(video, prompt, trajectory) for video, prompt, trajectory in rows], use_3d=use_3d)
+    if scores.total.shape != (len(videos),):
+        raise ValueError(f"the reward gave {list(scores.total.shape)} totals for {len(videos)} videos")
+    return scores
+
+
+def reward_means(scores: Scores) -> dict[str, float]:
+    """Means over the videos that have a score, and the share that has none."""
+    named: Mapping[str, Tensor] = {"total": scores.total, **scores.components}
+    means = {f"reward/{name}": float(values.double().nanmean()) for name, values in named.items()}
+    return {**means, "missing": float((~scores.total.isfinite()).double().mean())}

@@ -1,0 +1,218 @@
+"""Post-training: sample, score, compare within groups, update; in phases, with evaluation and checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldr1.data.atomic import whole_directory
+from worldr1.policy.base import Conditioning, Policy
+from worldr1.recipes.settings import OptimiserSettings, Recipe
+from worldr1.rl.advantage import Advantages, group_advantages
+from worldr1.rl.batch import TrainingPrompts, training_batch
+from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from worldr1.rl.ema import Ema, warm_decay
+from worldr1.rl.held_out import HeldOut
+from worldr1.rl.metrics import MetricsWriter, Value
+from worldr1.rl.objectives import Objective, summarise
+from worldr1.rl.run import RunDirectory
+from worldr1.rl.schedule import PhaseSchedule
+from worldr1.rl.scoring import Composer, decode, reward_means, score
+from worldr1.rl.seeds import Stream, generator
+from worldr1.rl.state import TrainingState
+from worldr1.sampling.rollout import Rollout
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+        policy: the model that learns.
+        objective: how it learns.
+        composer: the reward.
+        prompts: the training prompts of both phases.
+        held_out: the prompts of evaluation; empty for none.
+    """
+
+    policy: Policy
+    objective: Objective
+    composer: Composer
+    prompts: TrainingPrompts
+    held_out: Sequence[str]
+
+
+class Trainer:
+    """One run in one directory.
+
+    Args:
+        recipe: the settings.
+        parts: what they describe.
+        run: where to write; the caller holds its lock.
+    """
+
+    def __init__(self, recipe: Recipe, parts: Parts, run: RunDirectory) -> None:
+        self._recipe = recipe
+        self._parts = parts
+        self._run = run
+        self._phases = PhaseSchedule(recipe.schedule.main_steps, recipe.schedule.dynamic_steps)
+        settings = recipe.optimiser
+        optimiser = torch.optim.AdamW(
+            parts.policy.trainable_parameters(),
+            lr=settings.lr,
+            betas=settings.betas,
+            weight_decay=settings.weight_decay,
+        )
+        self._state = TrainingState(
+            parts.policy, parts.objective, Ema(parts.policy, warm_decay(settings.ema_decay)), optimiser
+        )
+        self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples) if parts.held_out else None
+
+    def fit(self, resume: bool = False) -> None:
+        """Train to the end of the recipe, from the newest checkpoint of the run when resuming.
+
+        May be interrupted anywhere; a run that is resumed writes the same metrics as one that never stopped.
+
+        Raises:
+            ValueError: no video of a step has a reward, or the gradient is not finite.
+        """
+        step, minutes = self._restore() if resume else (0, 0.0)
+        schedule = self._recipe.schedule
+        started = time.monotonic() - 60 * minutes
+        with MetricsWriter(self._run.metrics, self._run.tensorboard, resume_at=step if resume else None) as metrics:
+            while step < schedule.total_steps:
+                every = self._recipe.evaluation.every
+                if step == 0 or (every and step % every == 0):
+                    self._evaluate(step, metrics)
+                metrics.write("train", step, self._step(step))
+                step += 1
+                minutes = (time.monotonic() - started) / 60
+                out_of_time = schedule.max_minutes is not None and minutes >= schedule.max_minutes
+                last = out_of_time or step == schedule.total_steps
+                if last or step % self._recipe.checkpoint.every == 0:
+                    checkpoint = self._state.checkpoint(step, minutes)
+                    save_checkpoint(self._run.checkpoints, checkpoint, self._recipe.checkpoint.keep)
+                if last:
+                    break
+            self._evaluate(step, metrics)
+        self._save_weights()
+
+    def _restore(self) -> tuple[int, float]:
+        found = list_checkpoints(self._run.checkpoints)
+        if not found:
+            return 0, 0.0
+        checkpoint = load_checkpoint(found[-1])
+        logger.info("resuming at step %d", checkpoint.step)
+        return checkpoint.step, self._state.restore(checkpoint)
+
+    def _step(self, step: int) -> dict[str, Value]:
+        """Sample, score and update once. Returns the step's metrics."""
+        recipe, parts = self._recipe, self._parts
+        clip, schedule, policy = recipe.clip, recipe.schedule, parts.policy
+        phase = self._phases.phase(step)
+        began = time.perf_counter()
+        batch = training_batch(
+            parts.prompts.main if phase.use_3d else parts.prompts.dynamic,
+            schedule.groups,
+            schedule.group_size,
+            clip.frames,
+            policy.latent_shape(clip.frames, clip.height, clip.width),
+            recipe.noise,
+            recipe.seed,
+            step,
+        )
+        conditioning = policy.encode(batch.prompts)
+        draws = generator(Stream.ROLLOUT, recipe.seed, step)
+        made = parts.objective.collect(policy, conditioning, batch.noise.to(policy.device), draws, step)
+        videos = decode(policy, made.latents, recipe.sampling.micro_batch)
+        sampled = time.perf_counter()
+        scores = score(parts.composer, batch, videos, phase.use_3d)
+        advantages = group_advantages(
+            scores.total,
+            schedule.group_size,
+            clip=recipe.advantage.bound,
+            global_std=recipe.advantage.scale == "batch",
+        )
+        if advantages.missing == len(batch.prompts):
+            raise ValueError(f"step {step}: none of {len(batch.prompts)} videos has a reward; every scorer fails")
+        scored = time.perf_counter()
+        learned = self._update(made, conditioning, advantages, step)
+        ended = time.perf_counter()
+        values: dict[str, Value] = {
+            "phase": phase.kind,
+            **reward_means(scores),
+            "reward/group_std": _group_std(scores.total, schedule.group_size),
+            "groups/used": schedule.groups - advantages.skipped_groups,
+            "groups/skipped": advantages.skipped_groups,
+            **learned,
+            "time/rollout": sampled - began,
+            "time/reward": scored - sampled,
+            "time/update": ended - scored,
+            "time/total": ended - began,
+        }
+        total, seconds = values["reward/total"], values["time/total"]
+        logger.info("step %d/%d %s reward %.3f, %.1f s", step + 1, schedule.total_steps, phase.kind, total, seconds)
+        return values
+
+    def _update(self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int) -> dict[str, Value]:
+        """All optimiser steps on one rollout. Returns what the objective tells, averaged."""
+        recipe, parts = self._recipe, self._parts
+        rate = learning_rate(recipe.optimiser, step, recipe.schedule.total_steps)
+        for group in self._state.optimiser.param_groups:
+            group["lr"] = rate
+        draws = generator(Stream.LOSS, recipe.seed, step)
+        terms, norms = [], []
+        self._state.optimiser.zero_grad(set_to_none=True)
+        for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws):
+            term.loss.backward()
+            terms.append((term.statistics, term.weight))
+            if term.end_of_update:
+                norms.append(self._descend(step))
+        parts.objective.after_step(parts.policy)
+        self._state.ema.update(parts.policy)
+        told: dict[str, Value] = {f"loss/{name}": value for name, value in summarise(terms).items()}
+        return {**told, "gradient_norm": sum(norms) / len(norms) if norms else math.nan, "learning_rate": rate}
+
+    def _descend(self, step: int) -> float:
+        parameters = self._parts.policy.trainable_parameters()
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._recipe.optimiser.clip_norm))
+        if not math.isfinite(norm):
+            raise ValueError(f"step {step}: the gradient's norm is {norm}; lower optimiser.lr or use float32")
+        self._state.optimiser.step()
+        self._state.optimiser.zero_grad(set_to_none=True)
+        return norm
+
+    def _evaluate(self, step: int, metrics: MetricsWriter) -> None:
+        if self._held_out is None:
+            return
+        began = time.perf_counter()
+        with self._state.ema.applied(self._parts.policy):
+            values = self._held_out.evaluate(self._parts.policy, self._parts.composer, step)
+        metrics.write("evaluation", step, {**values, "time/total": time.perf_counter() - began})
+        logger.info("held-out prompts before step %d: reward %.3f", step + 1, values["reward/total"])
+
+    def _save_weights(self) -> None:
+        final = self._run.lora if self._recipe.model.adapter == "lora" else self._run.pipeline
+        with self._state.ema.applied(self._parts.policy), whole_directory(final) as folder:
+            self._parts.policy.save(folder)
+
+
+def learning_rate(settings: OptimiserSettings, step: int, total_steps: int) -> float:
+    """A linear rise over `warmup_steps`, and a linear fall to `final_lr` x lr at the last step."""
+    rise = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+    fall = 1.0 - (1.0 - settings.final_lr) * min(1.0, step / max(1, total_steps - 1))
+    return settings.lr * rise * fall
+
+
+def _group_std(rewards: Tensor, group_size: int) -> float:
+    grouped = rewards.double().reshape(-1, group_size)
+    centred = grouped - grouped.nanmean(1, keepdim=True)
+    return float(centred.square().nanmean(1).sqrt().nanmean())
