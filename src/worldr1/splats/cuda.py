@@ -45,4 +45,5 @@ def render_gsplat(
         )
         for k, view in enumerate(views.tolist()):
             pixels[view] = torch.cat([drawn[k], alpha[k]], -1)
-    return rendering_of(torch.stack([part for part in pixels if part is not None]))
+    stacked = torch.stack([part for part in pixels if part is not None])
+    return rendering_of(stacked[..., :3], stacked[..., 3], stacked[..., 4])

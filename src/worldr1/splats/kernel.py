@@ -9,6 +9,8 @@ clamped at 0.99, a pixel closed before its transmittance falls to 1e-4. Everythi
 file, because its on-disk cache looks only at the file of the function called.
 """
 
+# mypy: disallow-untyped-defs=False
+
 from __future__ import annotations
 
 import math
@@ -28,12 +30,14 @@ MIN_TRANSMITTANCE = f4(1e-4)
 MAX_POWER = f4(8)
 FAR_PIXELS = f4(1e6)
 # Floating-point freedoms that let loops vectorise; not "nnan" or "ninf", so that comparisons still catch bad values.
-FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}  # noqa: RUF100
+FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}
 
 # Columns of a projected Gaussian.
 MX, MY, QA, QB, QC, OP, Z, RED, GREEN, BLUE = range(10)
 # Columns of a view: world-to-camera rotation and translation by rows (0..11), then fx, fy, cx, cy.
 FX, FY, CX, CY = 12, 13, 14, 15
+# Columns of a gradient row: means, scales, quats, opacity, colour.
+D_MEAN, D_SCALE, D_QUAT, D_OPACITY, D_COLOR, D_COUNT = 0, 3, 6, 10, 11, 14
 # Columns of a job: first Gaussian, number of Gaussians, first colour row, source to leave out (-1: none).
 START, COUNT, COLOR_START, EXCLUDE = range(4)
 
@@ -43,10 +47,8 @@ def _exp_neg(s):
     """exp(-s) for s in [0,8]: Taylor series of exp(-s/16), squared four times; relative error below 3e-5."""
     y = s * f4(1 / 16)
     p = ONE - y * (ONE - y * (HALF - y * (f4(1 / 6) - y * (f4(1 / 24) - y * (f4(1 / 120) - y * f4(1 / 720))))))
-    p = p * p
-    p = p * p
-    p = p * p
-    return p * p
+    p = (p * p) * (p * p)
+    return (p * p) * (p * p)
 
 
 @njit(inline="always", fastmath=FAST)
@@ -54,24 +56,10 @@ def _rotation(q, i):
     """Rotation matrix by rows of quaternion q[i], then the unit quaternion and 1/length."""
     n = ONE / math.sqrt(max(q[i, 0] * q[i, 0] + q[i, 1] * q[i, 1] + q[i, 2] * q[i, 2] + q[i, 3] * q[i, 3], f4(1e-24)))
     w, x, y, z = q[i, 0] * n, q[i, 1] * n, q[i, 2] * n, q[i, 3] * n
-    return (
-        (
-            ONE - TWO * (y * y + z * z),
-            TWO * (x * y - w * z),
-            TWO * (x * z + w * y),
-            TWO * (x * y + w * z),
-            ONE - TWO * (x * x + z * z),
-            TWO * (y * z - w * x),
-            TWO * (x * z - w * y),
-            TWO * (y * z + w * x),
-            ONE - TWO * (x * x + y * y),
-        ),
-        w,
-        x,
-        y,
-        z,
-        n,
-    )
+    first = (ONE - TWO * (y * y + z * z), TWO * (x * y - w * z), TWO * (x * z + w * y))
+    second = (TWO * (x * y + w * z), ONE - TWO * (x * x + z * z), TWO * (y * z - w * x))
+    third = (TWO * (x * z - w * y), TWO * (y * z + w * x), ONE - TWO * (x * x + y * y))
+    return first + second + third, w, x, y, z, n
 
 
 @njit(inline="always", fastmath=FAST)
@@ -85,16 +73,17 @@ def _camera_point(v, means, i):
 
 
 @njit(inline="always", fastmath=FAST)
-def _ratio_limits(v, width, height):
-    """Range of x/z and y/z within which the projection's Jacobian is taken: 15% of the image beyond its borders."""
-    margin_x = f4(0.15) * f4(width) / v[FX]
-    margin_y = f4(0.15) * f4(height) / v[FY]
-    return (
-        -(v[CX] / v[FX] + margin_x),
-        (f4(width) - v[CX]) / v[FX] + margin_x,
-        -(v[CY] / v[FY] + margin_y),
-        (f4(height) - v[CY]) / v[FY] + margin_y,
-    )
+def _jacobian(v, x, y, z, width, height):
+    """d(screen)/d(camera point) as j00, j02, j11, j12, and 1 or 0 as x/z, y/z are free or clamped.
+
+    The ratios are clamped at 15% of the image beyond its borders, as gsplat does.
+    """
+    iz = ONE / z
+    rx, ry = x * iz, y * iz
+    margin_x, margin_y = f4(0.15) * f4(width) / v[FX], f4(0.15) * f4(height) / v[FY]
+    tx = min(max(rx, -v[CX] / v[FX] - margin_x), (f4(width) - v[CX]) / v[FX] + margin_x)
+    ty = min(max(ry, -v[CY] / v[FY] - margin_y), (f4(height) - v[CY]) / v[FY] + margin_y)
+    return v[FX] * iz, -v[FX] * tx * iz, v[FY] * iz, -v[FY] * ty * iz, f4(tx == rx), f4(ty == ry)
 
 
 @njit(fastmath=FAST)
@@ -103,27 +92,19 @@ def _project(means, scales, quats, opacities, colors, source, job, v, width, hei
 
     out [n,10] by the columns above; rect [n,4] pixels x0, x1, y0, y1; index [n] row in `means`.
     """
-    left, right, top, bottom = _ratio_limits(v, width, height)
     kept = 0
     for j in range(job[COUNT]):
         i = job[START] + j
         opacity = opacities[i]
-        if not opacity >= MIN_ALPHA:
-            continue
-        if job[EXCLUDE] >= 0 and source[i] == job[EXCLUDE]:
+        if not opacity >= MIN_ALPHA or (job[EXCLUDE] >= 0 and source[i] == job[EXCLUDE]):
             continue
         x, y, z = _camera_point(v, means, i)
         if not z > NEAR:
             continue
-        iz = ONE / z
-        mx = v[FX] * x * iz + v[CX]
-        my = v[FY] * y * iz + v[CY]
+        mx, my = v[FX] * x / z + v[CX], v[FY] * y / z + v[CY]
         if not (abs(mx) < FAR_PIXELS and abs(my) < FAR_PIXELS):
             continue
-        tx = min(max(x * iz, left), right)
-        ty = min(max(y * iz, top), bottom)
-        j00, j02 = v[FX] * iz, -v[FX] * tx * iz
-        j11, j12 = v[FY] * iz, -v[FY] * ty * iz
+        j00, j02, j11, j12, _, _ = _jacobian(v, x, y, z, width, height)
         rot = _rotation(quats, i)[0]
         c00, c01, c11 = BLUR, ZERO, BLUR
         for k in range(3):
@@ -131,25 +112,21 @@ def _project(means, scales, quats, opacities, colors, source, job, v, width, hei
             u2 = v[8] * m0 + v[9] * m1 + v[10] * m2
             a0 = j00 * (v[0] * m0 + v[1] * m1 + v[2] * m2) + j02 * u2
             a1 = j11 * (v[4] * m0 + v[5] * m1 + v[6] * m2) + j12 * u2
-            c00 += a0 * a0
-            c01 += a0 * a1
-            c11 += a1 * a1
+            c00, c01, c11 = c00 + a0 * a0, c01 + a0 * a1, c11 + a1 * a1
         det = c00 * c11 - c01 * c01
         if not det > ZERO:
             continue
         reach = math.sqrt(TWO * math.log(opacity / MIN_ALPHA)) + f4(1e-3)
         rx, ry = min(reach * math.sqrt(c00), FAR_PIXELS), min(reach * math.sqrt(c11), FAR_PIXELS)
-        x0, x1 = max(int(math.floor(mx - rx - HALF)), 0), min(int(math.ceil(mx + rx - HALF)) + 1, width)
-        y0, y1 = max(int(math.floor(my - ry - HALF)), band[0]), min(int(math.ceil(my + ry - HALF)) + 1, band[1])
+        x0, x1 = max(math.floor(mx - rx - HALF), 0), min(math.ceil(mx + rx - HALF) + 1, width)
+        y0, y1 = max(math.floor(my - ry - HALF), band[0]), min(math.ceil(my + ry - HALF) + 1, band[1])
         if x1 <= x0 or y1 <= y0:
             continue
-        idet = ONE / det
-        row = out[kept]
+        row, box = out[kept], rect[kept]
         row[MX], row[MY], row[OP], row[Z] = mx, my, opacity, z
-        row[QA], row[QB], row[QC] = c11 * idet, -c01 * idet, c00 * idet
+        row[QA], row[QB], row[QC] = c11 / det, -c01 / det, c00 / det
         color = job[COLOR_START] + j
         row[RED], row[GREEN], row[BLUE] = colors[color, 0], colors[color, 1], colors[color, 2]
-        box = rect[kept]
         box[0], box[1], box[2], box[3] = x0, x1, y0, y1
         index[kept] = i
         kept += 1
@@ -178,22 +155,24 @@ def _depth_order(depth):
 
 
 @njit
-def _bin(rect, band, tiles_x, tiles_y):
+def _bin(rect, top, tiles_x, tiles_y):
     """Gaussians of each tile in depth order: offsets [tiles+1] into ids. rect must already be in depth order."""
+    spans = np.empty((len(rect), 4), np.int32)
     offset = np.zeros(tiles_x * tiles_y + 1, np.int64)
     for k in range(len(rect)):
-        for ty in range((rect[k, 2] - band[0]) // TILE_Y, (rect[k, 3] - 1 - band[0]) // TILE_Y + 1):
-            for tx in range(rect[k, 0] // TILE_X, (rect[k, 1] - 1) // TILE_X + 1):
+        spans[k, 0], spans[k, 1] = rect[k, 0] // TILE_X, (rect[k, 1] - 1) // TILE_X + 1
+        spans[k, 2], spans[k, 3] = (rect[k, 2] - top) // TILE_Y, (rect[k, 3] - 1 - top) // TILE_Y + 1
+        for ty in range(spans[k, 2], spans[k, 3]):
+            for tx in range(spans[k, 0], spans[k, 1]):
                 offset[ty * tiles_x + tx + 1] += 1
     for tile in range(tiles_x * tiles_y):
         offset[tile + 1] += offset[tile]
     ids, place = np.empty(offset[-1], np.int32), offset.copy()
     for k in range(len(rect)):
-        for ty in range((rect[k, 2] - band[0]) // TILE_Y, (rect[k, 3] - 1 - band[0]) // TILE_Y + 1):
-            for tx in range(rect[k, 0] // TILE_X, (rect[k, 1] - 1) // TILE_X + 1):
-                tile = ty * tiles_x + tx
-                ids[place[tile]] = k
-                place[tile] += 1
+        for ty in range(spans[k, 2], spans[k, 3]):
+            for tx in range(spans[k, 0], spans[k, 1]):
+                ids[place[ty * tiles_x + tx]] = k
+                place[ty * tiles_x + tx] += 1
     return offset, ids
 
 
@@ -204,13 +183,10 @@ def _prepare(means, scales, quats, opacities, colors, source, job, v, width, hei
     splats, rect, index = np.empty((count, 10), f4), np.empty((count, 4), np.int32), np.empty(count, np.int64)
     kept = _project(means, scales, quats, opacities, colors, source, job, v, width, height, band, splats, rect, index)
     order = _depth_order(splats[:kept, Z].copy())
-    near_splats, near_rect = np.empty((kept, 10), f4), np.empty((kept, 4), np.int32)
-    near_index = np.empty(kept, np.int64)
-    for k in range(kept):
-        near_splats[k], near_rect[k], near_index[k] = splats[order[k]], rect[order[k]], index[order[k]]
+    splats, rect, index = splats[order], rect[order], index[order]
     tiles_x, tiles_y = (width + TILE_X - 1) // TILE_X, (band[1] - band[0] + TILE_Y - 1) // TILE_Y
-    offset, ids = _bin(near_rect, band, tiles_x, tiles_y)
-    return near_splats, near_rect, near_index, offset, ids, tiles_x, tiles_y
+    offset, ids = _bin(rect, band[0], tiles_x, tiles_y)
+    return splats, rect, index, offset, ids, tiles_x, tiles_y
 
 
 @njit(inline="always")
@@ -262,16 +238,16 @@ def _composite(splats, rect, ids, x0, y0, width, y_end, image, last):
     for y in range(rows):
         for x in range(columns):
             p, out = y * TILE_X + x, image[y0 + y, x0 + x]
-            out[0], out[1], out[2], out[3], out[4] = red[p], green[p], blue[p], depth[p], ONE - trans[p]
+            out[0], out[1], out[2], out[3], out[4] = red[p], green[p], blue[p], depth[p], trans[p]
             last[y0 + y, x0 + x] = latest[p]
 
 
 @njit(parallel=True, cache=True, fastmath=FAST)
 def forward(means, scales, quats, opacities, colors, source, jobs, views, bands, image, last):
-    """Renders jobs [J,4] seen by views [J,16] into image [J,H,W,5] (RGB, sum of weight * z, alpha) and last [J,H,W].
+    """Renders jobs [J,4] seen by views [J,16] into image [J,H,W,5] and last [J,H,W].
 
-    All float arrays are C-contiguous float32; source [N] int64; jobs int64. last is the rank, in its tile's list, of
-    the last Gaussian that a pixel took, -1 for none: `backward` needs it.
+    image holds RGB, sum of weight * z, transmittance; last, which `backward` needs, the rank in its tile's list of
+    the last Gaussian that a pixel took, -1 for none. Float arrays are C-contiguous float32; source [N], jobs int64.
     """
     height, width = image.shape[1], image.shape[2]
     for item in prange(len(jobs) * bands):
@@ -284,3 +260,144 @@ def forward(means, scales, quats, opacities, colors, source, jobs, views, bands,
             x0, y0 = (tile % tiles_x) * TILE_X, band[0] + (tile // tiles_x) * TILE_Y
             tile_ids = ids[offset[tile] : offset[tile + 1]]
             _composite(splats, rect, tile_ids, x0, y0, width, band[1], image[view], last[view])
+
+
+@njit(fastmath=FAST)
+def _composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_image, d_splats):
+    """Adds one tile's part of the gradient of the splats (columns as theirs) to d_splats [n,10].
+
+    Walks back to front: behind[p] = sum over what lies behind of weight * <d_image, feature>, the transmittance that
+    reached a splat is recovered by dividing by 1 - alpha.
+    """
+    trans, behind, latest = np.ones(TILE, f4), np.zeros(TILE, f4), np.full(TILE, -1, np.int32)
+    dr, dg, db, dd = np.zeros(TILE, f4), np.zeros(TILE, f4), np.zeros(TILE, f4), np.zeros(TILE, f4)
+    deepest = -1
+    for y in range(min(TILE_Y, y_end - y0)):
+        for x in range(min(TILE_X, width - x0)):
+            p, d = y * TILE_X + x, d_image[y0 + y, x0 + x]
+            trans[p], latest[p] = image[y0 + y, x0 + x, 4], last[y0 + y, x0 + x]
+            dr[p], dg[p], db[p], dd[p] = d[0], d[1], d[2], d[3]
+            behind[p] = d[4] * trans[p]
+            deepest = max(deepest, latest[p])
+    for k in range(deepest, -1, -1):
+        s, rank = splats[ids[k]], np.int32(k)
+        mx, my = s[MX] - f4(x0) - HALF, s[MY] - f4(y0) - HALF
+        qa, b, qc, opacity, z = s[QA], s[QB], s[QC], s[OP], s[Z]
+        ha, hc, cr, cg, cb = HALF * qa, HALF * qc, s[RED], s[GREEN], s[BLUE]
+        g_mx, g_my, g_qa, g_qb, g_qc, g_op = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+        g_z, g_r, g_g, g_b = ZERO, ZERO, ZERO, ZERO
+        for y in range(max(rect[ids[k], 2] - y0, 0), min(rect[ids[k], 3] - y0, TILE_Y)):
+            dy = f4(y) - my
+            bd, cd, base = b * dy, hc * dy * dy, y * TILE_X
+            for x in range(TILE_X):
+                p = base + x
+                dx = f4(x) - mx
+                power = max(ha * dx * dx + bd * dx + cd, ZERO)
+                e = _exp_neg(min(power, MAX_POWER))
+                free = opacity * e
+                a = min(free, MAX_ALPHA)
+                a = a if (a >= MIN_ALPHA and power < MAX_POWER and rank <= latest[p]) else ZERO
+                inverse = ONE / (ONE - a)
+                reached = trans[p] * inverse
+                trans[p] = reached
+                w = a * reached
+                value = dr[p] * cr + dg[p] * cg + db[p] * cb + dd[p] * z
+                d_alpha = reached * value - behind[p] * inverse
+                behind[p] += w * value
+                g_r += w * dr[p]
+                g_g += w * dg[p]
+                g_b += w * db[p]
+                g_z += w * dd[p]
+                d_alpha = d_alpha if (a > ZERO and free <= MAX_ALPHA) else ZERO
+                d_power = -a * d_alpha
+                g_op += d_alpha * e
+                g_mx -= d_power * (qa * dx + bd)
+                g_my -= d_power * (b * dx + qc * dy)
+                g_qa += d_power * HALF * dx * dx
+                g_qb += d_power * dx * dy
+                g_qc += d_power * HALF * dy * dy
+        out = d_splats[ids[k]]
+        parts = (g_mx, g_my, g_qa, g_qb, g_qc, g_op, g_z, g_r, g_g, g_b)
+        for c in range(10):
+            out[c] += parts[c]
+
+
+@njit(fastmath=FAST)
+def _project_backward(means, scales, quats, i, v, width, height, splat, d, out):
+    """Gradient row `out` [14] of Gaussian i from the gradient d [10] of its projection `splat` [10]."""
+    # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.
+    qa, qb, qc, half = splat[QA], splat[QB], splat[QC], HALF * d[QB]
+    p00, p01 = qa * d[QA] + qb * half, qa * half + qb * d[QC]
+    p10, p11 = qb * d[QA] + qc * half, qb * half + qc * d[QC]
+    d00, d01, d11 = -(p00 * qa + p01 * qb), -(p00 * qb + p01 * qc), -(p10 * qb + p11 * qc)
+    # Covariance = A A^T with A = J W R S, column by column.
+    x, y, z = _camera_point(v, means, i)
+    iz = ONE / z
+    rx, ry = x * iz, y * iz
+    j00, j02, j11, j12, free_x, free_y = _jacobian(v, x, y, z, width, height)
+    rot, qw, qx, qy, qz, n = _rotation(quats, i)
+    dj00, dj02, dj11, dj12 = ZERO, ZERO, ZERO, ZERO
+    gw, gx, gy, gz = ZERO, ZERO, ZERO, ZERO
+    for k in range(3):
+        s = scales[i, k]
+        r0, r1, r2 = rot[k], rot[3 + k], rot[6 + k]
+        u0 = (v[0] * r0 + v[1] * r1 + v[2] * r2) * s
+        u1 = (v[4] * r0 + v[5] * r1 + v[6] * r2) * s
+        u2 = (v[8] * r0 + v[9] * r1 + v[10] * r2) * s
+        a0, a1 = j00 * u0 + j02 * u2, j11 * u1 + j12 * u2
+        da0, da1 = TWO * (d00 * a0 + d01 * a1), TWO * (d01 * a0 + d11 * a1)
+        dj00, dj02 = dj00 + da0 * u0, dj02 + da0 * u2
+        dj11, dj12 = dj11 + da1 * u1, dj12 + da1 * u2
+        du0, du1, du2 = j00 * da0, j11 * da1, j02 * da0 + j12 * da1
+        n0 = v[0] * du0 + v[4] * du1 + v[8] * du2
+        n1 = v[1] * du0 + v[5] * du1 + v[9] * du2
+        n2 = v[2] * du0 + v[6] * du1 + v[10] * du2
+        out[D_SCALE + k] = n0 * r0 + n1 * r1 + n2 * r2
+        # Column k of R is e + 2 w (u x e) + 2 (u (u.e) - e (u.u)) for the quaternion (w, u) and unit vector e.
+        n0, n1, n2 = TWO * s * n0, TWO * s * n1, TWO * s * n2
+        ex, ey, ez = f4(k == 0), f4(k == 1), f4(k == 2)
+        qe, ne, nq = ex * qx + ey * qy + ez * qz, ex * n0 + ey * n1 + ez * n2, n0 * qx + n1 * qy + n2 * qz
+        gw += ex * (n1 * qz - n2 * qy) + ey * (n2 * qx - n0 * qz) + ez * (n0 * qy - n1 * qx)
+        gx += qw * (ey * n2 - ez * n1) + n0 * qe + ex * nq - TWO * qx * ne
+        gy += qw * (ez * n0 - ex * n2) + n1 * qe + ey * nq - TWO * qy * ne
+        gz += qw * (ex * n1 - ey * n0) + n2 * qe + ez * nq - TWO * qz * ne
+    along = gw * qw + gx * qx + gy * qy + gz * qz
+    out[D_QUAT], out[D_QUAT + 1] = n * (gw - along * qw), n * (gx - along * qx)
+    out[D_QUAT + 2], out[D_QUAT + 3] = n * (gy - along * qy), n * (gz - along * qz)
+    # Camera point: through the screen mean, the depth and the Jacobian.
+    dx, dy = d[MX] * v[FX] * iz, d[MY] * v[FY] * iz
+    dz = d[Z] - (d[MX] * v[FX] * rx + d[MY] * v[FY] * ry) * iz
+    dz -= (dj00 * j00 + dj11 * j11 + dj02 * j02 + dj12 * j12) * iz
+    d_rx, d_ry = free_x * v[FX] * iz * iz * dj02, free_y * v[FY] * iz * iz * dj12
+    dx, dy, dz = dx - d_rx, dy - d_ry, dz + d_rx * rx + d_ry * ry
+    for c in range(3):
+        out[D_MEAN + c] = v[c] * dx + v[4 + c] * dy + v[8 + c] * dz
+        out[D_COLOR + c] = d[RED + c]
+    out[D_OPACITY] = d[OP]
+
+
+@njit(parallel=True, cache=True, fastmath=FAST)
+def backward(means, scales, quats, opacities, colors, source, jobs, views, bands, image, last, d_image, rows, parts):
+    """Gradient of `forward` item by item: the rows parts[rows[item] + j], zero at first, of its job's j-th Gaussian.
+
+    d_image [J,H,W,5] is the gradient of image; rows [J * bands] int64; parts [R,14] by the columns D_*.
+    """
+    height, width = image.shape[1], image.shape[2]
+    for item in prange(len(jobs) * bands):
+        view = item // bands
+        band = _band_of(item, bands, height)
+        splats, rect, index, offset, ids, tiles_x, tiles_y = _prepare(
+            means, scales, quats, opacities, colors, source, jobs[view], views[view], width, height, band
+        )
+        d_splats = np.zeros(splats.shape, f4)
+        for tile in range(tiles_x * tiles_y):
+            x0, y0 = (tile % tiles_x) * TILE_X, band[0] + (tile // tiles_x) * TILE_Y
+            tile_ids = ids[offset[tile] : offset[tile + 1]]
+            _composite_backward(
+                splats, rect, tile_ids, x0, y0, width, band[1], image[view], last[view], d_image[view], d_splats
+            )
+        for k in range(len(splats)):
+            row = rows[item] + index[k] - jobs[view, START]
+            _project_backward(
+                means, scales, quats, index[k], views[view], width, height, splats[k], d_splats[k], parts[row]
+            )

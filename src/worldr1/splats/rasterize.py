@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from worldr1.splats import kernel
 
@@ -69,9 +71,27 @@ class _Rasterize(torch.autograd.Function):
         arrays = tuple(_array(value) for value in (means, scales, quats, opacities, colors))
         image = np.empty((len(jobs.first), jobs.height, jobs.width, 5), np.float32)
         last = np.empty(image.shape[:3], np.int32)
-        bands = _bands(jobs)
-        kernel.forward(*arrays, source, jobs.table(), jobs.views(), bands, image, last)
+        request = (*arrays, source, jobs.table(), jobs.views(), _bands(jobs), image, last)
+        draw: Callable[..., None] = kernel.forward
+        draw(*request)
+        ctx.request = request
         return torch.from_numpy(image)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_image: Tensor) -> tuple[Tensor | None, ...]:
+        means, colors, table, bands = ctx.request[0], ctx.request[4], ctx.request[6], ctx.request[8]
+        counts = np.repeat(table[:, kernel.COUNT], bands)
+        rows = np.cumsum(counts) - counts
+        parts = np.zeros((int(counts.sum()), kernel.D_COUNT), np.float32)
+        pull_back: Callable[..., None] = kernel.backward
+        pull_back(*ctx.request, _array(d_image), rows, parts)
+        d_scene, d_color = np.zeros((len(means), kernel.D_COLOR), np.float32), np.zeros_like(colors)
+        for row, (first, count, color_first, _) in zip(rows, np.repeat(table, bands, 0), strict=True):
+            d_scene[first : first + count] += parts[row : row + count, : kernel.D_COLOR]
+            d_color[color_first : color_first + count] += parts[row : row + count, kernel.D_COLOR :]
+        d_means, d_scales, d_quats, d_opacities = torch.from_numpy(d_scene).split([3, 3, 4, 1], 1)
+        return d_means, d_scales, d_quats, d_opacities[:, 0], torch.from_numpy(d_color), None, None
 
 
 def rasterize(
@@ -83,11 +103,12 @@ def rasterize(
     source: Tensor | None,
     jobs: Jobs,
 ) -> Tensor:
-    """Pictures [J,H,W,5] float32 (red, green, blue, sum of weight * depth, alpha) of all jobs, in one call.
+    """Pictures [J,H,W,5] float32 (red, green, blue, sum of weight * depth, transmittance) of all jobs, in one call.
 
     Gaussians of all scenes one after another: means [M,3], scales [M,3], quats [M,4], opacities [M]; colors [R,3]
     RGB rows as `jobs.color_first` says; source [M] or None. Gradients reach the five float tensors, not the cameras.
     """
     which = np.full(len(means), -1, np.int64) if source is None else source.detach().to(torch.int64).numpy()
-    image: Tensor = _Rasterize.apply(means, scales, quats, opacities, colors, np.ascontiguousarray(which), jobs)
+    floats = [value.to(torch.float32) for value in (means, scales, quats, opacities, colors)]
+    image: Tensor = _Rasterize.apply(*floats, np.ascontiguousarray(which), jobs)
     return image

@@ -126,11 +126,9 @@ def invert_pose(pose: Tensor) -> Tensor:
     return inverse
 
 
-def rendering_of(pixels: Tensor) -> Rendering:
-    """Rendering of pixels [...,H,W,5]: red, green, blue, sum of weight * depth, alpha."""
-    alpha = pixels[..., 4]
-    depth = pixels[..., 3] / alpha.clamp_min(1e-10)
-    return Rendering(pixels[..., :3].movedim(-1, -3), depth, alpha)
+def rendering_of(color: Tensor, weighted_depth: Tensor, alpha: Tensor) -> Rendering:
+    """Rendering of color [...,H,W,3], sum of weight * depth [...,H,W] and alpha [...,H,W]."""
+    return Rendering(color.movedim(-1, -3), weighted_depth / alpha.clamp_min(1e-10), alpha)
 
 
 def _render_cpu(
@@ -176,4 +174,7 @@ def _render_cpu(
         torch.cat(source) if with_source else None,
         jobs,
     )
-    return [rendering_of(part) for part in pixels.split([len(poses) for poses in c2w])]
+    return [
+        rendering_of(part[..., :3], part[..., 3], 1 - part[..., 4])
+        for part in pixels.split([len(poses) for poses in c2w])
+    ]
