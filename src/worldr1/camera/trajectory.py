@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from worldr1.camera import se3
-from worldr1.camera.language import MAX_MOVES, MOVES, parse_moves
+from worldr1.camera.language import check_moves, parse_moves
 
 _TRANSLATION: dict[str, tuple[float, float, float]] = {
     "push in": (0.0, 0.0, 0.40),
@@ -83,12 +83,7 @@ class Trajectory:
         Raises:
             ValueError: on an unknown move, more than three moves, or fewer than one frame.
         """
-        names = (moves,) if isinstance(moves, str) else tuple(moves)
-        unknown = [name for name in names if name not in MOVES]
-        if unknown:
-            raise ValueError(f"Unknown camera move {unknown[0]!r}; the moves are {', '.join(MOVES)}.")
-        if len(names) > MAX_MOVES:
-            raise ValueError(f"{len(names)} camera moves were given; a trajectory takes at most {MAX_MOVES}.")
+        names = check_moves(moves)
         if frames < 1:
             raise ValueError(f"frames is {frames}; a trajectory needs at least 1 frame.")
         progress = torch.arange(frames, dtype=torch.float64) / max(frames - 1, 1) * len(names)

@@ -1,0 +1,65 @@
+"""The small words around camera moves, as regular expressions on lower-case text without punctuation."""
+
+from __future__ import annotations
+
+import re
+
+_STILL = r"(?:fixed|static|still|stationary|motionless|unmoving|immobile|locked(?: off| down| in place)?|frozen)"
+_KIND = r"(?:wide|medium|tripod|cinematic|close up|long|full)"
+
+STILL_CAMERA = re.compile(
+    rf"\b{_STILL} (?:{_KIND} )*(?:camera|shot|view|viewpoint|angle|framing)\b"
+    r"|\b(?:not|never|without) mov(?:e|ing) the camera\b"
+    r"|\b(?:no|without(?: any)?) camera (?:movement|motion|move)s?\b"
+    r"|\btripod shot\b"
+)
+"""A camera that stands still, anywhere in a clause."""
+
+STILL_AFTER_CAMERA = re.compile(
+    r"(?:(?:is|are|being|stay|stays|staying|remains?|remaining|holds?|held|keeps?|kept|sits?|[a-z]+ly) )*"
+    + _STILL
+    + r"\b"
+    r"|(?:(?:does|do|is|will|should|must) )?(?:not|never) (?:[a-z]+ly )?mov(?:e|es|ing)(?: at all)?$"
+    r"|(?:holds?|stops?|stays? in place|remains? in place)$"
+)
+"""The predicate of a camera that stands still."""
+
+CAMERA = re.compile(r"\b(?:camera|shot|view|viewpoint|pov)\b")
+
+MANNER = re.compile(
+    r"(?:slow|smooth|gentle|steady|cinematic|gradual|quick|fast|rapid|subtle|dramatic|continuous|long|short|handheld|"
+    r"drone|aerial|virtual|moving|tracking|single|simple|seamless|fluid|wide|medium|close|up|epic|soft|"
+    r"first|person|fpv|steadicam|gimbal|establishing|overhead|low|high|full|complete|half|[a-z]+ly)$"
+)
+"""One word that says how a camera moves or of what kind a shot is."""
+
+FILLER = re.compile(
+    r"(?:a|an|the|our|this|it|which|that|we|please|let|"
+    r"then|next|first|second|finally|now|afterwards|later|after|while|also|just|and|as|"
+    r"with|in|by|using|to|is|are|will|should|must|can|has|have|does|do|"
+    r"begins?|beginning|starts?|starting|continues?|ends|keeps?|performs?|makes?|executes?|"
+    r"movement|motion|work|angle|perspective|moves?|camera|shot|cut|full|complete|half|degrees?|\d+)$"
+)
+"""One word that may stand between the camera, or the start of a clause, and the verb."""
+
+NEGATION = re.compile(r"(?:not|never|no|without)$")
+
+DETERMINER = re.compile(r"(?:the|our|a|an)$")
+
+OBJECT_OF = re.compile(
+    r"(?:towards?|to|at|into|facing|faces|behind|holding|holds|past|near|from|off|for|on|beside|against|of|raises|"
+    r"carrying|carries|under|above)$"
+)
+"""One word after which "the camera" is the object of what others do."""
+
+SEPARATOR = re.compile(r"(,|\b(?:and then|then|followed by|before|after which|while|and|as)\b)")
+SEQUENCE = frozenset({"and then", "then", "followed by", "before", "after which"})
+
+ONLY_A_MOVE = re.compile(r"(?:[a-z]+ly|smooth|slow|for \d+)\b")
+"""What may follow an everyday verb ("move left") that is a camera move without naming the camera."""
+
+AFTER_A_MOVE = re.compile(
+    r"(?:towards?|around|round|across|over|through|along|past|onto|into|to|from|shot|camera|view|move|movement|motion|for|until|"
+    r"at|during|by|slow|smooth|[a-z]+ly)\b"
+)
+"""What may follow a technical verb ("dolly in") that is a camera move without naming the camera."""
