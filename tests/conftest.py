@@ -35,7 +35,7 @@ def build_tiny_tokenizer() -> Any:
 
 
 def build_tiny_pipeline() -> Any:
-    """A real ``WanPipeline`` with random weights: 4 latent channels, space x8, time x4, flow-Euler schedule, shift 3."""
+    """A real ``WanPipeline`` with random weights: 4 latent channels, space x8, time x4, flow-Euler, shift 3."""
     from diffusers import AutoencoderKLWan, FlowMatchEulerDiscreteScheduler, WanPipeline, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 

@@ -231,8 +231,10 @@ class WanPolicy:
                 embeds, _ = self.pipeline.encode_prompt(
                     prompt, do_classifier_free_guidance=False, max_sequence_length=self.max_sequence_length
                 )
-            self._embeds[prompt] = embeds.to(self.device, self._dtype)
-        return self._embeds[prompt]
+            words = int(embeds[0].any(dim=-1).sum())
+            self._embeds[prompt] = embeds[:, :words].to("cpu", self._dtype, copy=True)
+        embeds = self._embeds[prompt].to(self.device)
+        return torch.nn.functional.pad(embeds, (0, 0, 0, self.max_sequence_length - embeds.shape[1]))
 
     def _network(self, latents: Tensor, sigma: Tensor, embeds: Tensor) -> Tensor:
         timestep = sigma.float() * self.pipeline.scheduler.config.num_train_timesteps

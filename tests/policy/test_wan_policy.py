@@ -1,0 +1,264 @@
+"""WanPolicy against the pipeline that it wraps."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from worldr1.policy import Conditioning, LoraSettings, WanPolicy
+from worldr1.policy.wan import flow_shift
+from worldr1.sampling import rollout
+
+PROMPT = "camera orbit left, then push in. a red box"
+FRAMES, SIDE, LENGTH, STEPS = 5, 32, 24, 4
+LORA = LoraSettings(rank=4, alpha=12)
+
+
+def _pipeline_output(pipeline: Any, noise: Tensor, output_type: str = "latent", **change: Any) -> Any:
+    arguments = {
+        "prompt": PROMPT,
+        "height": SIDE,
+        "width": SIDE,
+        "num_frames": FRAMES,
+        "num_inference_steps": STEPS,
+        "guidance_scale": 1.0,
+        "max_sequence_length": LENGTH,
+        "latents": noise,
+        "output_type": output_type,
+    }
+    return pipeline(**{**arguments, **change}).frames
+
+
+def _noise(policy: WanPolicy, batch: int = 1) -> Tensor:
+    return torch.randn(batch, *policy.latent_shape(FRAMES, SIDE, SIDE))
+
+
+def _scheduler_sigmas(pipeline: Any) -> Tensor:
+    scheduler = copy.deepcopy(pipeline.scheduler)
+    scheduler.set_timesteps(STEPS)
+    return scheduler.sigmas
+
+
+def _randomise(policy: WanPolicy, scale: float = 0.1) -> None:
+    with torch.no_grad():
+        for parameter in policy.trainable_parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+
+
+def _velocity(policy: WanPolicy, x: Tensor) -> Tensor:
+    return policy.velocity(x, torch.full((len(x),), 0.6), policy.encode([PROMPT] * len(x)))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 4.5])
+def test_euler_rollout_is_the_pipelines_output_bit_for_bit(tiny_pipeline: Any, guidance: float) -> None:
+    policy = WanPolicy(
+        tiny_pipeline, guidance=guidance, max_sequence_length=LENGTH, lora=LORA, negative_prompt="blurry"
+    )
+    noise = _noise(policy)
+    ours = rollout(policy, policy.encode([PROMPT]), noise, _scheduler_sigmas(tiny_pipeline)).latents
+    theirs = _pipeline_output(tiny_pipeline, noise, guidance_scale=guidance, negative_prompt="blurry")
+    assert torch.equal(ours, theirs)
+
+
+def test_decode_is_the_pipelines_video(tiny_pipeline: Any) -> None:
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=LORA)
+    noise = _noise(policy)
+    ours = policy.decode(rollout(policy, policy.encode([PROMPT]), noise, _scheduler_sigmas(tiny_pipeline)).latents)
+    theirs = _pipeline_output(tiny_pipeline, noise, output_type="np")
+    assert ours.shape == (1, FRAMES, 3, SIDE, SIDE)
+    assert ours.dtype == torch.float32
+    np.testing.assert_array_equal(ours.permute(0, 1, 3, 4, 2).numpy(), theirs)
+    assert 0 <= float(ours.min()) < float(ours.max()) <= 1
+
+
+def test_encode_is_the_pipelines_and_each_prompt_is_encoded_once(
+    tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with torch.no_grad():
+        expected, _ = tiny_pipeline.encode_prompt(PROMPT, do_classifier_free_guidance=False, max_sequence_length=LENGTH)
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=LORA)
+    calls: list[str] = []
+    encode_prompt = tiny_pipeline.encode_prompt
+
+    def counted(prompt: str, **rest: Any) -> Any:
+        calls.append(prompt)
+        return encode_prompt(prompt, **rest)
+
+    monkeypatch.setattr(tiny_pipeline, "encode_prompt", counted)
+    first = policy.encode([PROMPT, "a blue sphere", PROMPT])
+    second = policy.encode(["a blue sphere", PROMPT])
+    assert calls == [PROMPT, "a blue sphere"]
+    assert torch.equal(first.embeds[:1], expected)
+    assert torch.equal(first.embeds[2], second.embeds[1])
+    assert torch.equal(first.embeds[1], second.embeds[0])
+
+
+def test_conditioning_repeats_group_after_group() -> None:
+    text = Conditioning(torch.arange(2.0).reshape(2, 1, 1)).repeat(3)
+    assert text.embeds.flatten().tolist() == [0, 0, 0, 1, 1, 1]
+    assert text.index(slice(2, 4)).embeds.flatten().tolist() == [0, 1]
+    assert text.index(torch.tensor([5, 0])).embeds.flatten().tolist() == [1, 0]
+    with pytest.raises(ValueError, match=re.escape("[B, L, D]")):
+        Conditioning(torch.zeros(2, 3))
+
+
+def test_sigmas_are_those_of_both_of_wans_schedulers(tiny_pipeline: Any) -> None:
+    from diffusers import UniPCMultistepScheduler
+
+    sigmas = WanPolicy(tiny_pipeline, lora=LORA).sigmas(10)
+    euler = copy.deepcopy(tiny_pipeline.scheduler)
+    euler.set_timesteps(sigmas=np.linspace(1, 0, 11)[:-1].tolist())
+    torch.testing.assert_close(sigmas, euler.sigmas, rtol=0, atol=1e-6)
+    unipc = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    unipc.set_timesteps(10)
+    torch.testing.assert_close(sigmas, unipc.sigmas, rtol=0, atol=3e-3)  # its grid ends at 1/1000 instead of 0
+    assert float(sigmas[0]) == 1.0
+    assert float(sigmas[-1]) == 0.0
+
+
+def test_shift_is_read_from_either_key_and_its_absence_is_named() -> None:
+    assert flow_shift({"shift": 3.0}) == 3.0
+    assert flow_shift({"flow_shift": 5.0}) == 5.0
+    with pytest.raises(ValueError, match="flow-matching scheduler"):
+        flow_shift({"beta_start": 0.1})
+    with pytest.raises(ValueError, match="constant shift"):
+        flow_shift({"shift": 3.0, "use_dynamic_shifting": True})
+
+
+def test_latent_shape_is_the_pipelines(tiny_pipeline: Any) -> None:
+    policy = WanPolicy(tiny_pipeline, lora=LORA)
+    expected = tiny_pipeline.prepare_latents(1, 4, 48, 64, 9, torch.float32, torch.device("cpu"), None, None)
+    assert policy.latent_shape(9, 48, 64) == tuple(expected.shape[1:])
+    with pytest.raises(ValueError, match="multiple of 4, got 8"):
+        policy.latent_shape(8, 48, 64)
+    with pytest.raises(ValueError, match="width must be a positive multiple of 16, got 40"):
+        policy.latent_shape(9, 48, 40)
+
+
+def test_bad_velocity_input_is_named(tiny_pipeline: Any) -> None:
+    policy = WanPolicy(tiny_pipeline, lora=LORA, max_sequence_length=LENGTH)
+    with pytest.raises(ValueError, match=re.escape("sigma [2] and 2 prompts")):
+        policy.velocity(_noise(policy, 2), torch.tensor(0.5), policy.encode([PROMPT] * 2))
+    with pytest.raises(ValueError, match="sequence of prompts"):
+        policy.encode(PROMPT)
+
+
+def test_pipelines_of_two_transformers_are_refused(tiny_pipeline: Any) -> None:
+    tiny_pipeline.register_to_config(boundary_ratio=0.875)
+    with pytest.raises(ValueError, match=re.escape("boundary_ratio=0.875")):
+        WanPolicy(tiny_pipeline)
+
+
+@pytest.mark.parametrize("lora", [LORA, None])
+def test_base_is_the_untrained_model_and_leaves_no_trace(tiny_pipeline: Any, lora: LoraSettings | None) -> None:
+    untouched = copy.deepcopy(tiny_pipeline.transformer)
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=lora)
+    x = _noise(policy, 2)
+    with torch.no_grad():
+        expected = untouched(x, torch.full((2,), 600.0), policy.encode([PROMPT] * 2).embeds, return_dict=False)[0]
+        assert torch.equal(_velocity(policy, x), expected)
+        _randomise(policy)
+        trained = _velocity(policy, x)
+        assert not torch.allclose(trained, expected, atol=1e-3)
+        with policy.base():
+            with policy.base():
+                assert torch.equal(_velocity(policy, x), expected)
+            assert torch.equal(_velocity(policy, x), expected)
+        assert torch.equal(_velocity(policy, x), trained)
+        with pytest.raises(RuntimeError, match="inside"), policy.base():
+            raise RuntimeError("inside")
+        assert torch.equal(_velocity(policy, x), trained)
+    assert all(parameter.requires_grad for parameter in policy.trainable_parameters())
+
+
+def test_only_adapters_train_and_gradients_reach_them(tiny_pipeline: Any) -> None:
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=LORA)
+    _randomise(policy)
+    _velocity(policy, _noise(policy)).square().mean().backward()
+    names = set(policy.state_dict())
+    assert names
+    assert all("lora" in name for name in names)
+    for name, parameter in tiny_pipeline.transformer.named_parameters():
+        assert (parameter.grad is not None) == (name in names), name
+
+
+@pytest.mark.parametrize("trained_by", ["lora", "full"])
+def test_saved_weights_give_the_same_latents_in_a_plain_pipeline(
+    tiny_pipeline: Any, tmp_path: Path, trained_by: str
+) -> None:
+    from diffusers import WanPipeline
+
+    tiny_pipeline.save_pretrained(tmp_path / "base")
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=LORA if trained_by == "lora" else None)
+    noise = _noise(policy)
+    base = _pipeline_output(tiny_pipeline, noise)
+    _randomise(policy)
+    policy.save(tmp_path / "trained")
+    source = tmp_path / ("base" if trained_by == "lora" else "trained")
+    plain = WanPipeline.from_pretrained(source, local_files_only=True)
+    plain.set_progress_bar_config(disable=True)
+    if trained_by == "lora":
+        plain.load_lora_weights(tmp_path / "trained")
+    ours = rollout(policy, policy.encode([PROMPT]), noise, _scheduler_sigmas(tiny_pipeline)).latents
+    assert not torch.allclose(ours, base, atol=1e-2)
+    torch.testing.assert_close(_pipeline_output(plain, noise), ours, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("lora", [LORA, None])
+def test_state_goes_round_and_a_foreign_state_is_refused(tiny_pipeline: Any, lora: LoraSettings | None) -> None:
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=lora)
+    x = _noise(policy)
+    _randomise(policy)
+    state = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    with torch.no_grad():
+        expected = _velocity(policy, x)
+        _randomise(policy)
+        assert not torch.equal(_velocity(policy, x), expected)
+        policy.load_state_dict(state)
+        assert torch.equal(_velocity(policy, x), expected)
+    with pytest.raises(ValueError, match="names differ"):
+        policy.load_state_dict({"other": torch.zeros(1)})
+
+
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_low_precision_networks_give_fp32_velocities_and_fp32_trainables(
+    tiny_pipeline: Any, weights: torch.dtype
+) -> None:
+    reference = WanPolicy(copy.copy(tiny_pipeline), max_sequence_length=LENGTH)
+    x = _noise(reference)
+    with torch.no_grad():
+        exact = _velocity(reference, x)
+    tiny_pipeline.transformer.to(weights)
+    policy = WanPolicy(
+        tiny_pipeline,
+        max_sequence_length=LENGTH,
+        lora=LORA,
+        autocast=torch.bfloat16 if weights == torch.float32 else None,
+    )
+    velocity = _velocity(policy, x)
+    velocity.square().mean().backward()
+    assert velocity.dtype == torch.float32
+    assert {parameter.dtype for parameter in policy.trainable_parameters()} == {torch.float32}
+    relative = (velocity.detach() - exact).norm() / exact.norm()
+    assert 1e-5 < float(relative) < 0.05
+
+
+def test_gradient_checkpointing_gives_the_same_gradients(tiny_pipeline: Any) -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        policy = WanPolicy(
+            copy.deepcopy(tiny_pipeline), max_sequence_length=LENGTH, gradient_checkpointing=checkpointing
+        )
+        x = torch.ones(1, *policy.latent_shape(FRAMES, SIDE, SIDE))
+        _velocity(policy, x).square().mean().backward()
+        gradients.append([parameter.grad for parameter in policy.trainable_parameters()])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, checkpointed)
