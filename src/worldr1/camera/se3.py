@@ -38,3 +38,35 @@ def relative_to_first(c2w: Tensor) -> Tensor:
     relative = invert(c2w[:1].double()) @ c2w.double()
     relative[0] = torch.eye(4, dtype=relative.dtype, device=relative.device)
     return relative.to(c2w.dtype)
+
+
+def quaternion_to_matrix(quaternion: Tensor) -> Tensor:
+    """Rotation matrices ``[..., 3, 3]`` of quaternions ``[..., 4]`` (w, x, y, z), which need not be of unit length."""
+    w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
+    rows = [
+        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
+        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
+        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
+    ]
+    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
+
+
+def matrix_to_quaternion(rotation: Tensor) -> Tensor:
+    """Unit quaternions ``[..., 4]`` (w, x, y, z) with ``w >= 0`` of rotation matrices ``[..., 3, 3]``.
+
+    The outer product ``4 q q^T`` follows linearly from the matrix; its row with the largest diagonal is the stable one.
+    """
+    (a, b, c), (d, e, f), (g, h, i) = ([*row.unbind(-1)] for row in rotation.unbind(-2))
+    outer = torch.stack(
+        [
+            *(1 + a + e + i, h - f, c - g, d - b),
+            *(h - f, 1 + a - e - i, b + d, c + g),
+            *(c - g, b + d, 1 - a + e - i, f + h),
+            *(d - b, c + g, f + h, 1 - a - e + i),
+        ],
+        dim=-1,
+    ).unflatten(-1, (4, 4))
+    best = outer.diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
+    row = outer.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
+    unit = row / row.norm(dim=-1, keepdim=True)
+    return torch.where(unit[..., :1] < 0, -unit, unit)
