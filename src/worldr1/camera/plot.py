@@ -1,22 +1,26 @@
-"""Camera paths as a picture, from above and from the side."""
+"""Camera paths as a picture, from above."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-_VIEWS = ((0, 2, "x, right", "z, forward", "from above"), (2, 1, "z, forward", "y, down", "from the right"))
-_ARROWS = 9
+_CAMERAS = 9
+_FRUSTUM = 0.12
+_MARGIN = 0.15
 
 
-def plot_trajectories(paths: Mapping[str, Tensor], file: str | Path) -> None:
-    """Draw camera-to-world paths with the directions in which the cameras look.
+def plot_trajectories(paths: Mapping[str, Tensor], file: str | Path, fov: float = 64.0) -> None:
+    """Draw camera-to-world paths from above, with what some of the cameras look at.
 
     Args:
         paths: by label, ``[T, 4, 4]`` each, in units of scene depth; the cross marks the scene's centre.
         file: where; the suffix (.png, .svg, .pdf) says the kind. Written beside its place and renamed.
+        fov: horizontal field of view in degrees.
 
     Raises:
         ValueError: when the suffix is not one that can be drawn.
@@ -24,28 +28,33 @@ def plot_trajectories(paths: Mapping[str, Tensor], file: str | Path) -> None:
     from matplotlib.figure import Figure
 
     file = Path(file)
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(6.0, 6.0), layout="constrained")
     kinds = figure.canvas.get_supported_filetypes()
     if file.suffix[1:].lower() not in kinds:
-        raise ValueError(f"Cannot draw {file.name!r}; the file must end in one of {', '.join(sorted(kinds))}.")
-    for axes, (across, up, across_name, up_name, title) in zip(figure.subplots(1, 2), _VIEWS, strict=True):
-        for index, (label, c2w) in enumerate(paths.items()):
-            centres, forward = c2w[:, :3, 3].numpy(), c2w[:, :3, 2].numpy()
-            step = max((len(centres) - 1) // (_ARROWS - 1), 1)
-            colour = f"C{index}"
-            axes.plot(centres[:, across], centres[:, up], color=colour, label=label)
-            axes.plot(centres[0, across], centres[0, up], "o", color=colour)
-            axes.quiver(
-                *(centres[::step, across], centres[::step, up], forward[::step, across], forward[::step, up]),
-                **{"color": colour, "angles": "xy", "scale_units": "xy", "scale": 6.0, "width": 0.004},
-            )
-        axes.plot(*((0.0, 1.0) if across == 0 else (1.0, 0.0)), "x", color="0.4")
-        axes.set(xlabel=across_name, ylabel=up_name, title=title, aspect="equal")
-        axes.margins(0.1)
-        axes.grid(alpha=0.3)
-        if up == 1:
-            axes.invert_yaxis()
-    figure.axes[0].legend()
+        raise ValueError(f"Cannot draw {file.name!r}; the file must end in .png, .svg or .pdf.")
+    axes = figure.subplots()
+    edge = _FRUSTUM * math.tan(math.radians(fov / 2))
+    outline = torch.tensor([[-edge, 0.0, _FRUSTUM], [0.0, 0.0, 0.0], [edge, 0.0, _FRUSTUM], [-edge, 0.0, _FRUSTUM]])
+    drawn = [torch.tensor([[0.0, 1.0]])]
+    for index, (label, path) in enumerate(paths.items()):
+        c2w, colour = path.detach().float().cpu(), f"C{index}"
+        step = max((len(c2w) - 1) // (_CAMERAS - 1), 1)
+        frusta = (outline @ c2w[::step, :3, :3].mT + c2w[::step, None, :3, 3])[..., [0, 2]]
+        centres = c2w[:, :3, 3][:, [0, 2]]
+        axes.plot(*centres.T.numpy(), color=colour, label=label, linewidth=2)
+        axes.plot(*centres[0].numpy(), "o", color=colour)
+        for frustum in frusta:
+            axes.plot(*frustum.T.numpy(), color=colour, linewidth=0.8, alpha=0.6)
+        drawn += [frusta.flatten(0, 1), centres]
+    axes.plot(0.0, 1.0, "x", color="0.4", label="scene's centre")
+    points = torch.cat(drawn)
+    low, high = points.amin(dim=0), points.amax(dim=0)
+    middle, half = (low + high) / 2, float((high - low).max()) / 2 + _MARGIN
+    axes.set_xlim(float(middle[0]) - half, float(middle[0]) + half)
+    axes.set_ylim(float(middle[1]) - half, float(middle[1]) + half)
+    axes.set(xlabel="right, scene depths", ylabel="forward, scene depths", title="Camera from above", aspect="equal")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="best")
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f".{file.stem}.part{file.suffix}")
     figure.savefig(beside, dpi=110)

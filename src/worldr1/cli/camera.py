@@ -36,7 +36,7 @@ def camera(
     try:
         trajectory = Trajectory.from_prompt(prompt, frames)
         if plot is not None:
-            plot_trajectories({", then ".join(trajectory.moves) or "fixed": trajectory.c2w}, plot)
+            plot_trajectories({", then ".join(trajectory.moves) or "fixed": trajectory.c2w}, plot, trajectory.fov)
         if export is not None:
             write_trajectory(trajectory, export)
     except ValueError as error:
