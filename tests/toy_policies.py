@@ -1,4 +1,4 @@
-"""Small policies, most with a velocity in closed form, for tests of sampling and objectives; latents [B, C, 1, 1, 1]."""
+"""Small policies, most with closed-form velocities, for tests of sampling and objectives. Latents [B, C, 1, 1, 1]."""
 
 from __future__ import annotations
 

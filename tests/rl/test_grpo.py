@@ -84,7 +84,7 @@ def test_loss_and_gradient_equal_the_analytic_ones_on_a_linear_policy(
 def test_expected_gradient_is_that_of_the_expected_reward() -> None:
     """One stochastic step, reward c . x': the estimate from 400,000 samples lies within 4 standard errors per entry.
 
-    With normalised advantages and log-probabilities averaged over D dimensions, E[A grad logp] = grad E[r] / (D std(r)).
+    With normalised advantages and log-probs averaged over D dimensions, E[A grad logp] = grad E[r] / (D std(r)).
     """
     count, channels = 400_000, 3
     settings = GRPOSettings(steps=5, window=1, window_range=(4, 5), clip=10.0)
