@@ -36,6 +36,8 @@ class ModelSettings(Settings):
     path: str = "tiny"
     """'tiny' (the shipped pipeline), a diffusers directory, or a hub name."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    max_tokens: Positive = 512
+    """Tokens to which every prompt is padded; as the model was trained."""
     adapter: Literal["lora", "full"] = "lora"
     """Train a low-rank adapter, or every weight of the transformer."""
     rank: Positive = 32

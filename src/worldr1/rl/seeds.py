@@ -17,6 +17,7 @@ class Stream(IntEnum):
     ROLLOUT = 4
     LOSS = 5
     EVALUATION = 6
+    WEIGHTS = 7
 
 
 def seed_of(stream: Stream, *counters: int) -> int:

@@ -1,0 +1,95 @@
+"""Pipelines by name, directory or run, and the settings that suit them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+
+_TINY_PARAMETERS = 50_000_000
+
+
+@dataclass(frozen=True)
+class GenerationDefaults:
+    """What a pipeline was trained for, where a caller says nothing else."""
+
+    frames: int
+    height: int
+    width: int
+    steps: int
+    guidance: float
+    max_tokens: int
+
+
+TINY = GenerationDefaults(frames=17, height=64, width=64, steps=10, guidance=1.0, max_tokens=32)
+WAN = GenerationDefaults(frames=81, height=480, width=832, steps=50, guidance=5.0, max_tokens=512)
+
+
+def load_pipeline(
+    name: str | Path = "tiny", lora: str | Path | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> WanPipeline:
+    """Load a diffusers `WanPipeline`.
+
+    Args:
+        name: "tiny" (the shipped pipeline), a diffusers directory, a run directory of `worldr1 train` (its trained
+            model), or a hub name such as "Wan-AI/Wan2.1-T2V-1.3B-Diffusers".
+        lora: directory of an adapter to put on it.
+        dtype: of the transformer and the text encoder; the autoencoder stays float32.
+        device: where it shall run.
+
+    Raises:
+        FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
+    """
+    from diffusers import AutoencoderKLWan, WanPipeline
+
+    source = Path(name)
+    if (source / "recipe.yaml").is_file():
+        name, lora = _trained(source, lora)
+    where = _directory_or_hub_name(str(name))
+    vae = AutoencoderKLWan.from_pretrained(where, subfolder="vae", torch_dtype=torch.float32)
+    pipeline = WanPipeline.from_pretrained(where, vae=vae, torch_dtype=dtype)
+    pipeline.set_progress_bar_config(disable=True)
+    if lora is not None:
+        if not (Path(lora) / "pytorch_lora_weights.safetensors").is_file():
+            raise FileNotFoundError(f"no adapter in {lora}; it must hold pytorch_lora_weights.safetensors")
+        pipeline.load_lora_weights(str(lora))
+    return pipeline.to(device)
+
+
+def defaults_of(pipeline: WanPipeline) -> GenerationDefaults:
+    """`TINY` for transformers below 50 million parameters, `WAN` above."""
+    count = sum(parameter.numel() for parameter in pipeline.transformer.parameters())
+    return TINY if count < _TINY_PARAMETERS else WAN
+
+
+def _trained(run: Path, lora: str | Path | None) -> tuple[str | Path, str | Path | None]:
+    """The base and the adapter of a run directory; or its whole pipeline."""
+    from worldr1.recipes import load_recipe
+
+    if (run / "pipeline").is_dir():
+        return run / "pipeline", lora
+    if (run / "lora").is_dir():
+        return load_recipe(run / "recipe.yaml").model.path, lora or run / "lora"
+    raise FileNotFoundError(f"{run} holds no trained model yet; finish it with `worldr1 train --resume {run}`")
+
+
+def _directory_or_hub_name(name: str) -> str:
+    if name == "tiny":
+        from worldr1.tinyworld import pipeline_dir
+
+        if not (pipeline_dir() / "model_index.json").is_file():
+            raise FileNotFoundError(f"{pipeline_dir()} holds no pipeline; build it with `worldr1 tinyworld build`")
+        return str(pipeline_dir())
+    path = Path(name)
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            raise FileNotFoundError(f"{path} is no diffusers pipeline: it holds no model_index.json")
+        return str(path)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise FileNotFoundError(f"no model '{name}'; give 'tiny', a directory, or a hub name such as owner/model")
+    return name

@@ -1,0 +1,94 @@
+"""Start a run in a fresh directory, or go on with one that stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from pathlib import Path
+
+from worldr1.recipes import Recipe, load_recipe, save_recipe
+from worldr1.rl.run import RunDirectory, writing
+
+logger = logging.getLogger(__name__)
+
+MAY_CHANGE = (
+    "schedule.total_steps",
+    "schedule.max_minutes",
+    "checkpoint.every",
+    "checkpoint.keep",
+    "evaluation.videos",
+)
+"""Settings that a resumed run may change; all others decide what its metrics would have been."""
+
+
+def start(recipe: Recipe, root: Path) -> None:
+    """Train from the beginning.
+
+    Raises:
+        ValueError: the directory holds a run already, or another process writes to it.
+    """
+    run = RunDirectory(root)
+    if run.recipe.exists():
+        raise ValueError(
+            f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
+        )
+    with writing(run):
+        _train(recipe, run, resume=False)
+
+
+def resume(recipe: Recipe, root: Path) -> None:
+    """Train on from the newest checkpoint, with the run's own recipe or one that differs in `MAY_CHANGE` only.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ValueError: the recipe changes what must stay, or another process writes to the directory.
+    """
+    run = RunDirectory(root)
+    changed = changes(recipe, stored_recipe(root))
+    forbidden = [name for name in changed if name not in MAY_CHANGE]
+    if forbidden:
+        raise ValueError(f"{forbidden[0]} cannot change in a run that goes on; only {', '.join(MAY_CHANGE)} can")
+    with writing(run):
+        _train(recipe, run, resume=True)
+
+
+def stored_recipe(root: Path) -> Recipe:
+    """The recipe of a run directory.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+    """
+    run = RunDirectory(root)
+    if not run.recipe.is_file():
+        raise FileNotFoundError(f"{root} holds no run: there is no recipe.yaml in it")
+    return load_recipe(run.recipe)
+
+
+def changes(first: Recipe, second: Recipe) -> list[str]:
+    """Dotted names of the settings in which two recipes differ."""
+    one, other = _flat(first.model_dump()), _flat(second.model_dump())
+    return [name for name in one if one[name] != other[name]]
+
+
+def _train(recipe: Recipe, run: RunDirectory, resume: bool) -> None:
+    from worldr1.rl.assemble import assemble
+    from worldr1.rl.trainer import Trainer
+
+    logger.info("run directory %s", run.root)
+    parts = assemble(recipe)
+    save_recipe(recipe, run.recipe)
+    Trainer(recipe, parts, run).fit(resume)
+    if importlib.util.find_spec("worldr1.evaluation.report") is not None:
+        from worldr1.evaluation.report import write_report
+
+        logger.info("report %s", write_report(run.root))
+
+
+def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
