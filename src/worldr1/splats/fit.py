@@ -26,12 +26,12 @@ class FitSettings:
 
     count: int = 3000
     near: float = 0.5
-    far: float = 2.5
+    far: float = 5.0
     lr_means: float = 5e-3
     lr_scales: float = 3e-2
     lr_quats: float = 1e-2
-    lr_opacities: float = 5e-2
-    lr_colors: float = 2e-2
+    lr_opacities: float = 1e-1
+    lr_colors: float = 1e-2
     final: float = 0.1
     batch: int = 1
 

@@ -126,7 +126,7 @@ def from_depth(
     confidence: Tensor | None = None,
     source: int | Tensor | None = None,
     *,
-    footprint: float = 0.5,
+    footprint: float = 0.3,
     stride: int = 1,
     min_confidence: float = 0.0,
 ) -> Gaussians:
