@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -44,40 +43,41 @@ def make_autoencoder() -> AutoencoderKLWan:
 def train_autoencoder(
     vae: AutoencoderKLWan,
     videos: Tensor,
-    minutes: float,
+    steps: int,
     seed: int,
     batch: int = 8,
     window: int = 9,
     peak_lr: float = 2e-3,
     bf16: bool = True,
+    device: str = "cpu",
     on_progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Train in place for a fixed time.
+    """Train in place.
 
     Args:
         vae: the autoencoder.
         videos: uint8 [N,T,3,H,W].
-        minutes: wall clock; the learning rate falls to zero along it.
+        steps: optimiser steps; the learning rate falls to nearly zero along them.
         seed: of batches and posterior noise.
         window: frames per training example (4k + 1), cut at random places.
         on_progress: called with the fraction done.
     """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(vae.parameters(), peak_lr, betas=(0.9, 0.98), weight_decay=1e-4)
-    started = time.monotonic()
-    step, running = 0, math.nan
-    vae.train()
-    while (fraction := (time.monotonic() - started) / (60.0 * minutes)) < 1.0:
+    running = math.nan
+    vae.to(device).train()
+    for step in range(steps):
+        fraction = step / steps
         rate = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
         for group in optimizer.param_groups:
             group["lr"] = rate
         index = torch.randint(len(videos), (batch,), generator=generator)
         start = int(torch.randint(videos.shape[1] - window + 1, (1,), generator=generator))
-        clips = videos[index, start : start + window].float().div_(127.5).sub_(1.0).transpose(1, 2)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        clips = videos[index, start : start + window].float().div_(127.5).sub_(1.0).transpose(1, 2).to(device)
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
             posterior = vae.encode(clips).latent_dist
             mean, logvar = posterior.mean.float(), posterior.logvar.float()
-            noise = torch.randn(mean.shape, generator=generator)
+            noise = torch.randn(mean.shape, generator=generator).to(device)
             decoded = vae.decode(mean + (0.5 * logvar).exp() * noise).sample.float()
         error = decoded - clips
         kl = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).sum() / clips.numel()
@@ -88,13 +88,12 @@ def train_autoencoder(
         optimizer.step()
         mse = error.detach().square().mean().item()
         running = mse if step == 0 else 0.98 * running + 0.02 * mse
-        step += 1
-        if step % 50 == 0:
+        if (step + 1) % 50 == 0:
             psnr = -10 * math.log10(running / 4)
-            log.info("autoencoder step %d, %.0f%%: PSNR %.2f dB, KL %.3f nats a pixel", step, 100 * fraction, psnr, float(kl))
+            log.info("autoencoder step %d of %d: PSNR %.2f dB, KL %.3f nats a pixel", step + 1, steps, psnr, kl.item())
             if on_progress:
                 on_progress(fraction)
-    vae.eval().requires_grad_(False)
+    vae.cpu().eval().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -103,8 +102,7 @@ def encode(vae: AutoencoderKLWan, videos: Tensor, batch: int = 16) -> Tensor:
     parts = []
     for chunk in videos.split(batch):
         clips = chunk.float().div_(127.5).sub_(1.0).transpose(1, 2)
-        with torch.autocast("cpu", torch.bfloat16, enabled=False):
-            parts.append(vae.encode(clips).latent_dist.mode())
+        parts.append(vae.encode(clips).latent_dist.mode())
     return torch.cat(parts)
 
 

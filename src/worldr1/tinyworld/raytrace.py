@@ -215,7 +215,7 @@ def _trace(stage, objects, floor_y, cam, back, u, v, fx, fy, cx, cy, color):  # 
 
 @nb.njit(parallel=True, fastmath=True, cache=True)
 def trace_frames(stage, objects, floor_y, cameras, backgrounds, intrinsics, samples, image, depth, mask):  # type: ignore[no-untyped-def]
-    """Render F frames in parallel into `image` [F,3,H,W], `depth` [F,H,W] (along z) and `mask` [F,H,W] (object index or 0).
+    """Render F frames into `image` [F,3,H,W], `depth` [F,H,W] along z and `mask` [F,H,W] (object number or 0).
 
     Args:
         stage: [F, STAGE_FIELDS]; objects: [F, K, OBJECT_FIELDS]; cameras, backgrounds: c2w [F,4,4] for objects and for

@@ -64,7 +64,9 @@ def _object_state(solid: SceneObject, index: int, spoil: Spoil, s: np.ndarray) -
         half, tall = half * (1 + wave), tall * (1 - wave)
     blend = (spoil.recolor[index] * s)[:, None]
     color = np.array(COLORS[solid.color], np.float32) * (1 - blend) + COLOR_TABLE[spoil.recolor_to[index]] * blend
-    for column, value in enumerate((1.0, SHAPES.index(solid.shape), x, FLOOR_Y - tall - lift, z, half, tall, half, yaw)):
+    for column, value in enumerate(
+        (1.0, SHAPES.index(solid.shape), x, FLOOR_Y - tall - lift, z, half, tall, half, yaw)
+    ):
         state[:, column] = value
     state[:, 10:13] = color
     return state
@@ -103,7 +105,9 @@ def render_clips(
     """
     spoils = [CLEAN] * len(scenes) if spoils is None else spoils
     if not len(scenes) == len(trajectories) == len(spoils):
-        raise ValueError(f"{len(scenes)} scenes, {len(trajectories)} trajectories and {len(spoils)} spoils: give as many of each")
+        raise ValueError(
+            f"{len(scenes)} scenes, {len(trajectories)} trajectories and {len(spoils)} spoils: give as many of each"
+        )
     if not scenes:
         return []
     frames = trajectories[0].frames

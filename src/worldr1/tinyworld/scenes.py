@@ -17,7 +17,7 @@ FLOOR_Y = 0.38
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One solid: its centre is at (x, FLOOR_Y - half_height, z); `half` is its half width, all in scene depths; yaw in rad."""
+    """One solid with its centre at (x, FLOOR_Y - half_height, z) and half width `half`, in scene depths; yaw in rad."""
 
     color: str
     shape: str
@@ -73,7 +73,9 @@ def _draw(rng: np.random.Generator, dynamic: bool) -> Scene:
     still_settings = [i for i, s in enumerate(SETTINGS) if not s.flowing]
     flows = dynamic and rng.random() < 0.2
     setting = (
-        next(i for i, s in enumerate(SETTINGS) if s.flowing) if flows else still_settings[rng.integers(len(still_settings))]
+        next(i for i, s in enumerate(SETTINGS) if s.flowing)
+        if flows
+        else still_settings[rng.integers(len(still_settings))]
     )
     count = 2 if rng.random() < 0.7 else 1
     colors = rng.permutation(list(COLORS))[:count]

@@ -46,7 +46,7 @@ class Spoil:
     parallax: bool = False
 
     def wave(self, s: np.ndarray) -> np.ndarray:
-        """Displacement of everything that swings, 0 at the clip's start and within [-2, 2], at the clip fractions `s` [T]."""
+        """Displacement of all that swings, 0 at the start and within [-2, 2], at the clip fractions `s` [T]."""
         return np.sin(2.0 * np.pi * SWINGS * s + self.phase) - np.sin(self.phase)
 
 

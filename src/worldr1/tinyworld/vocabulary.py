@@ -21,7 +21,7 @@ MOTIONS: tuple[str, ...] = ("sliding", "bouncing", "spinning", "pulsing")
 
 @dataclass(frozen=True)
 class Setting:
-    """A place: `phrase` ends the caption; two RGB tones each for floor and wall; `pattern` indexes the kernel's textures.
+    """A place: `phrase` ends the caption; two RGB tones each for floor and wall; `pattern` picks the kernel's texture.
 
     `open_air` settings have no walls or ceiling, only ground and sky. `flowing` grounds move by themselves.
     """
@@ -35,12 +35,26 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("in a checkered room", 0, ((0.85, 0.80, 0.70), (0.28, 0.22, 0.22)), ((0.75, 0.60, 0.50), (0.52, 0.38, 0.33))),
+    Setting(
+        "in a checkered room", 0, ((0.85, 0.80, 0.70), (0.28, 0.22, 0.22)), ((0.75, 0.60, 0.50), (0.52, 0.38, 0.33))
+    ),
     Setting("in a striped room", 1, ((0.78, 0.56, 0.35), (0.36, 0.22, 0.13)), ((0.55, 0.66, 0.80), (0.33, 0.43, 0.62))),
     Setting("in a tiled room", 2, ((0.60, 0.76, 0.80), (0.20, 0.34, 0.44)), ((0.82, 0.76, 0.50), (0.60, 0.50, 0.30))),
     Setting("in a dotted room", 3, ((0.70, 0.80, 0.60), (0.26, 0.40, 0.25)), ((0.70, 0.55, 0.75), (0.48, 0.34, 0.54))),
-    Setting("on open sand", 0, ((0.90, 0.76, 0.50), (0.58, 0.44, 0.27)), ((0.30, 0.52, 0.90), (0.80, 0.86, 0.92)), open_air=True),
-    Setting("on open grass", 3, ((0.48, 0.68, 0.28), (0.18, 0.38, 0.14)), ((0.42, 0.50, 0.84), (0.86, 0.84, 0.90)), open_air=True),
+    Setting(
+        "on open sand",
+        0,
+        ((0.90, 0.76, 0.50), (0.58, 0.44, 0.27)),
+        ((0.30, 0.52, 0.90), (0.80, 0.86, 0.92)),
+        open_air=True,
+    ),
+    Setting(
+        "on open grass",
+        3,
+        ((0.48, 0.68, 0.28), (0.18, 0.38, 0.14)),
+        ((0.42, 0.50, 0.84), (0.86, 0.84, 0.90)),
+        open_air=True,
+    ),
     Setting(
         "on flowing water",
         2,

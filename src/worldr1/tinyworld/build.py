@@ -1,0 +1,112 @@
+"""Rebuilds the tiny pipeline from a seed: autoencoder, encoded corpus, transformer. Every stage can be resumed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from worldr1.tinyworld.autoencoder import fit_latent_scale, make_autoencoder, train_autoencoder
+from worldr1.tinyworld.corpus import CorpusSettings, render_range
+from worldr1.tinyworld.latents import pack_video, read_shards, tokenise, write_shards
+from worldr1.tinyworld.pipeline import (
+    make_pipeline,
+    make_text_encoder,
+    make_tokenizer,
+    make_transformer,
+    save_pipeline,
+)
+from worldr1.tinyworld.pretrain import PretrainSettings, TextToVelocity, pretrain
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """Everything that decides the result.
+
+    Attributes:
+        seed: of initial weights, corpus, batches and noise.
+        autoencoder_clips, autoencoder_steps: training set and length of the autoencoder.
+        clips: size of the encoded corpus.
+        corpus: what it is made of.
+        pretrain: how the transformer is trained.
+        device: "cpu" or "cuda".
+    """
+
+    seed: int = 0
+    autoencoder_clips: int = 2048
+    autoencoder_steps: int = 1600
+    clips: int = 16_384
+    corpus: CorpusSettings = field(default_factory=CorpusSettings)
+    pretrain: PretrainSettings = field(default_factory=PretrainSettings)
+    device: str = "cpu"
+
+
+def _autoencoder(work: Path, settings: BuildSettings, report: Callable[[str, float], None]) -> AutoencoderKLWan:
+    from diffusers import AutoencoderKLWan
+
+    directory = work / "vae"
+    if (directory / "config.json").exists():
+        return AutoencoderKLWan.from_pretrained(directory).eval().requires_grad_(False)
+    corpus = CorpusSettings(**{**settings.corpus.__dict__, "seed": settings.seed + 777})
+    videos = []
+    for start in range(0, settings.autoencoder_clips, 256):
+        stop = min(start + 256, settings.autoencoder_clips)
+        videos += [pack_video(clip.video) for clip in render_range(corpus, start, stop)]
+        report("rendering clips for the autoencoder", stop / settings.autoencoder_clips)
+    torch.manual_seed(settings.seed)
+    vae = make_autoencoder()
+    stacked = torch.stack(videos)
+    train_autoencoder(
+        vae,
+        stacked,
+        settings.autoencoder_steps,
+        settings.seed,
+        device=settings.device,
+        on_progress=lambda done: report("training the autoencoder", done),
+    )
+    fit_latent_scale(vae, stacked[:512])
+    beside = work / "vae.new"
+    vae.save_pretrained(beside)
+    beside.rename(directory)
+    return vae
+
+
+def build(work: Path, output: Path, settings: BuildSettings, report: Callable[[str, float], None]) -> Path:
+    """Build the pipeline directory `output`, keeping intermediate results under `work` to resume from.
+
+    Args:
+        report: called with the stage's name and its fraction done.
+
+    Returns:
+        `output`, which `WanPipeline.from_pretrained` reads.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    vae = _autoencoder(work, settings, report)
+    tokenizer = make_tokenizer()
+    shards = work / "latents"
+    write_shards(
+        shards, settings.corpus, settings.clips, vae, tokenizer, lambda done: report("encoding the corpus", done)
+    )
+    torch.manual_seed(settings.seed)
+    model = TextToVelocity(make_transformer(), make_text_encoder(len(tokenizer)))
+    average = pretrain(
+        model,
+        lambda: read_shards(shards),
+        settings.pretrain,
+        work / "transformer",
+        tokenise(tokenizer, [""])[0],
+        settings.device,
+        lambda done: report("pre-training the transformer", done),
+    )
+    pipeline = make_pipeline(vae, average.transformer.cpu(), average.text_encoder.cpu(), tokenizer)
+    save_pipeline(pipeline, output)
+    return output
