@@ -15,6 +15,7 @@ from worldr1.camera import se3
 from worldr1.camera.trajectory import Trajectory
 
 _NEAR = 1e-6
+_IN_PLANE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,31 @@ def plane_homographies(c2w: Tensor) -> Tensor:
         ``[T, 3, 3]`` float64 in normalised image coordinates (before intrinsics), not rescaled: the third component of
         the image of ``(x, y, 1)`` is its depth, so it is positive in front of the camera.
     """
-    c2w = c2w.double()
+    c2w = c2w.double().cpu()
     shifted = torch.eye(3, dtype=torch.float64).repeat(c2w.shape[0], 1, 1)
-    shifted[:, :, 2] -= c2w[:, :3, 3].cpu()
-    return c2w[:, :3, :3].mT.cpu() @ shifted
+    shifted[:, :, 2] -= c2w[:, :3, 3]
+    return c2w[:, :3, :3].mT @ shifted
+
+
+def plane_returns(c2w: Tensor) -> Tensor:
+    """Inverses of ``plane_homographies``: from each frame back to the first.
+
+    They are ``(I + t e3^T / (1 - t_z)) R``; a camera in the plane itself, for which there is none, is moved off it by a
+    billionth. The third component of the image of a ray is positive where the ray meets the plane in front of the
+    camera.
+
+    Args:
+        c2w: ``[T, 4, 4]``.
+
+    Returns:
+        ``[T, 3, 3]`` float64.
+    """
+    c2w = c2w.double().cpu()
+    distance = 1.0 - c2w[:, 2, 3]
+    distance = torch.where(distance.abs() < _IN_PLANE, _IN_PLANE, distance)
+    shifted = torch.eye(3, dtype=torch.float64).repeat(c2w.shape[0], 1, 1)
+    shifted[:, :, 2] += c2w[:, :3, 3] / distance[:, None]
+    return shifted @ c2w[:, :3, :3]
 
 
 def optical_flow(trajectory: Trajectory, height: int, width: int, depth: Tensor | None = None) -> Tensor:
@@ -135,11 +157,10 @@ def next_positions(
     grid = pixel_centres(height, width)
     rays = torch.linalg.solve(intrinsics, torch.cat([grid, torch.ones(1, height, width, dtype=grid.dtype)]).flatten(1))
     if depth is None:
-        planes = plane_homographies(c2w)
-        first = torch.linalg.solve(planes[source], rays)
+        first = plane_returns(c2w[source]) @ rays
         visible = first[:, 2:] > _NEAR
         first = first / torch.where(visible, first[:, 2:], 1.0)
-        points = planes[target] @ first
+        points = plane_homographies(c2w[target]) @ first
     else:
         if tuple(depth.shape) != (c2w.shape[0], height, width):
             raise ValueError(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worldr1.camera.trajectory import Trajectory
-from worldr1.noise.flow import latent_poses, pixel_centres, plane_homographies
+from worldr1.noise.flow import latent_poses, pixel_centres, plane_returns
 
 _NEAR = 1e-6
 
@@ -112,8 +112,7 @@ def _origins(trajectory: Trajectory, shape: tuple[int, int, int], points: Tensor
     """``[T, 2, N]`` positions in the first latent frame of pixels ``[2, N]`` of each; nan where they see no plane."""
     frames, height, width = shape
     intrinsics = trajectory.intrinsics(height, width).double()
-    planes = plane_homographies(latent_poses(trajectory, frames)).to(intrinsics.device)
-    back = intrinsics @ torch.linalg.inv(intrinsics @ planes)
+    back = intrinsics @ plane_returns(latent_poses(trajectory, frames)) @ torch.linalg.inv(intrinsics)
     source = back @ torch.cat([points, torch.ones_like(points[:1])])
     return torch.where(source[:, 2:] > _NEAR, source[:, :2] / source[:, 2:], torch.nan)
 

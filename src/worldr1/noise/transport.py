@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 _REACH = 1.5
+_SINGULAR = 1e-9
 _FRESH_WEIGHT = 1e-5
 
 
@@ -114,15 +115,16 @@ def transport_sequential(
 def _view_box(matrix: NDArray[np.float64], height: int, width: int, upscale: int) -> NDArray[np.int64]:
     """``[top, bottom, left, right)`` of the first frame's fine grid that a view covers, within reach."""
     rows, columns = height * upscale, width * upscale
-    limit = np.array([-_REACH * rows, (1 + _REACH) * rows, -_REACH * columns, (1 + _REACH) * columns])
-    corners = np.linalg.inv(matrix) @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], float)
-    if (corners[2] > 1e-6).all():
-        x, y = corners[:2] / corners[2] * upscale
-        box = np.array([y.min() - 1, y.max() + 1, x.min() - 1, x.max() + 1])
-        limit = np.array(
-            [*np.clip(box[:2], limit[0], limit[1]), *np.clip(box[2:], limit[2], limit[3])],
-        )
-    return np.array([np.floor(limit[0]), np.ceil(limit[1]), np.floor(limit[2]), np.ceil(limit[3])]).astype(np.int64)
+    lowest = np.array([-_REACH * rows, -_REACH * columns]).astype(np.int64)
+    highest = np.array([(1 + _REACH) * rows, (1 + _REACH) * columns]).astype(np.int64)
+    if abs(np.linalg.det(matrix)) > _SINGULAR:
+        corners = np.linalg.inv(matrix) @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]], float)
+        if (corners[2] > _SINGULAR).all():
+            places = (corners[:2] / corners[2] * upscale)[::-1]
+            first = np.clip(np.floor(places.min(axis=1)) - 1, lowest, highest).astype(np.int64)
+            last = np.clip(np.ceil(places.max(axis=1)) + 1, lowest, highest).astype(np.int64)
+            lowest, highest = first, last
+    return np.array([lowest[0], highest[0], lowest[1], highest[1]])
 
 
 def _pool(noise: Array, height: int, width: int, upscale: int) -> Array:
