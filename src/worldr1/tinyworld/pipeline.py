@@ -55,7 +55,7 @@ def make_text_encoder(vocabulary: int) -> UMT5EncoderModel:
     )
 
 
-def make_transformer(width: int = 224, layers: int = 8, channels: int = 16) -> WanTransformer3DModel:
+def make_transformer(width: int = 192, layers: int = 7, channels: int = 16) -> WanTransformer3DModel:
     """A `WanTransformer3DModel` with heads of 32 and patches of (1, 2, 2)."""
     from diffusers import WanTransformer3DModel
 

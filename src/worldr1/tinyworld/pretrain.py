@@ -74,7 +74,7 @@ class TextToVelocity(nn.Module):
         self.text_encoder = text_encoder
 
     def forward(self, latents: Tensor, sigma: Tensor, tokens: Tensor, padding: int) -> Tensor:
-        """Velocity [B,C,t,h,w] at `sigma` [B] for `tokens` [B,MAX_TOKENS]; text padded with zeros as in `WanPipeline`."""
+        """Velocity [B,C,t,h,w] at `sigma` [B] for `tokens` [B,MAX_TOKENS]; text is zero-padded as in `WanPipeline`."""
         mask = (tokens != 0).to(torch.int64)
         text = self.text_encoder(input_ids=tokens, attention_mask=mask).last_hidden_state * mask.unsqueeze(-1)
         text = F.pad(text, (0, 0, 0, padding - text.shape[1]))
