@@ -64,7 +64,8 @@ def _run(command: str, words: Sequence[str]) -> int:
         result = module.parse(words)
     else:
         function = getattr(module, command)
-        result = tyro.cli(function, args=words, prog=f"worldr1 {command}", config=(tyro.conf.FlagCreatePairsOff,))
+        config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
+        result = tyro.cli(function, args=words, prog=f"worldr1 {command}", config=config)
     return result if isinstance(result, int) else DONE
 
 

@@ -40,7 +40,7 @@ def assemble(recipe: Recipe) -> Parts:
 
 def load_policy(model: ModelSettings, guidance: float, seed: int) -> WanPolicy:
     """The policy of a recipe; the seed draws the adapter's first weights."""
-    from worldr1.policy.load import load_pipeline
+    from worldr1.pipelines import load_pipeline
     from worldr1.policy.wan import LoraSettings, WanPolicy
 
     dtype = _DTYPES[model.dtype]

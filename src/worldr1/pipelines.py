@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from worldr1.recipes import load_recipe
+from worldr1.recipes.settings import ClipSettings, NoiseSettings
+
 if TYPE_CHECKING:
     from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 
@@ -18,16 +21,11 @@ _TINY_PARAMETERS = 50_000_000
 class GenerationDefaults:
     """What a pipeline was trained for, where a caller says nothing else."""
 
-    frames: int
-    height: int
-    width: int
+    clip: ClipSettings
+    noise: NoiseSettings
     steps: int
     guidance: float
     max_tokens: int
-
-
-TINY = GenerationDefaults(frames=17, height=64, width=64, steps=10, guidance=1.0, max_tokens=32)
-WAN = GenerationDefaults(frames=81, height=480, width=832, steps=50, guidance=5.0, max_tokens=512)
 
 
 def load_pipeline(
@@ -62,15 +60,16 @@ def load_pipeline(
 
 
 def defaults_of(pipeline: WanPipeline) -> GenerationDefaults:
-    """`TINY` for transformers below 50 million parameters, `WAN` above."""
-    count = sum(parameter.numel() for parameter in pipeline.transformer.parameters())
-    return TINY if count < _TINY_PARAMETERS else WAN
+    """Those of the recipe 'tiny' for transformers below 50 million parameters, those of Wan2.1 above."""
+    if sum(parameter.numel() for parameter in pipeline.transformer.parameters()) >= _TINY_PARAMETERS:
+        clip = ClipSettings(frames=81, height=480, width=832)
+        return GenerationDefaults(clip, NoiseSettings(strength=0.5), steps=50, guidance=5.0, max_tokens=512)
+    tiny = load_recipe("tiny")
+    return GenerationDefaults(tiny.clip, tiny.noise, tiny.sampling.steps, tiny.sampling.guidance, tiny.model.max_tokens)
 
 
 def _trained(run: Path, lora: str | Path | None) -> tuple[str | Path, str | Path | None]:
     """The base and the adapter of a run directory; or its whole pipeline."""
-    from worldr1.recipes import load_recipe
-
     if (run / "pipeline").is_dir():
         return run / "pipeline", lora
     if (run / "lora").is_dir():

@@ -1,0 +1,105 @@
+"""The command line: quick help, one sentence for every error, and exit codes that mean something."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from worldr1.cli.main import SUMMARIES, commands, main
+
+
+def test_help_is_quick_and_names_every_installed_command() -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "worldr1.cli.main", "--help"], capture_output=True, text=True, check=True
+    )
+    assert time.monotonic() - started < 1.5
+    assert all(f"  {name} " in done.stdout for name in commands())
+    assert done.stderr == ""
+
+
+def test_neither_help_nor_the_package_imports_torch() -> None:
+    code = "import sys, worldr1, worldr1.cli.main as m; m.main(['--help']); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "usage" in capsys.readouterr().out
+
+
+def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["trian"]) == 2
+    assert capsys.readouterr().err == "worldr1: unknown command 'trian'; did you mean 'train'?\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "no-such-recipe"],
+        ["train", "--resume", "no-such-run"],
+        ["generate", "a box", "--model", "no-such-model"],
+        ["score", "no-such-file.mp4"],
+    ],
+)
+def test_what_is_missing_is_told_in_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("worldr1: ")
+    assert captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["train"], ["generate", "a box"], ["score", "a.mp4"], ["doctor"]])
+def test_an_unknown_option_is_wrong_usage(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--no-such-option"])
+    assert caught.value.code == 2
+    assert "no-such-option" in capsys.readouterr().err
+
+
+def test_interruption_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("worldr1.cli.main._run", interrupted)
+    assert main(["doctor"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_every_command_module_defines_its_function() -> None:
+    import importlib
+
+    for name in commands():
+        module = importlib.import_module(f"worldr1.cli.{name}")
+        assert callable(getattr(module, "parse", None) or getattr(module, name))
+    assert set(commands()) <= set(SUMMARIES)
+
+
+def test_doctor_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["doctor", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert code == (0 if document["healthy"] else 1)
+    states = {finding["subject"]: finding for finding in document["findings"]}
+    assert states["Python"]["state"] == "ok"
+    assert all(finding["state"] == "ok" or finding["remedy"] for finding in document["findings"])
+
+
+def test_doctor_tells_what_mends_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    from worldr1.cli import examination
+
+    monkeypatch.setattr(examination.importlib.util, "find_spec", lambda name: None)
+    finding = examination._library("numba")
+    assert (finding.state, finding.remedy, finding.needed) == ("missing", "pip install numba", True)
+
+
+def test_tinyworld_path_is_a_directory_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tinyworld", "path"]) == 0
+    assert Path(capsys.readouterr().out.strip()).parts[-3:] == ("tinyworld", "weights", "pipeline")

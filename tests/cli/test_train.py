@@ -1,0 +1,86 @@
+"""`worldr1 train`: which recipe, which directory, and what may change when a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from worldr1.cli.main import main
+from worldr1.recipes import Recipe, load_recipe, save_recipe
+from worldr1.rl import launch
+from worldr1.rl.launch import changes
+
+
+class Calls(list[tuple[Recipe, Path, bool]]):
+    """What training was asked to do."""
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    made = Calls()
+    monkeypatch.setattr(launch, "_train", lambda recipe, run, resume: made.append((recipe, run.root, resume)))
+    return made
+
+
+def test_tiny_is_the_default_and_runs_get_a_directory_of_their_own(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train"]) == 0
+    recipe, root, resume = calls[0]
+    assert recipe == load_recipe("tiny")
+    assert root.parent == Path("runs")
+    assert root.name.startswith("tiny-2")
+    assert not resume
+
+
+def test_fields_override_the_recipe(calls: Calls, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "tiny-long", "--schedule.total-steps", "20", "--run", str(run), "--seed", "3"]) == 0
+    recipe, root, _ = calls[0]
+    assert changes(recipe, load_recipe("tiny-long")) == ["seed", "schedule.total_steps"]
+    assert (recipe.seed, recipe.schedule.total_steps, root) == (3, 20, run)
+
+
+def test_a_file_is_a_recipe_too(calls: Calls, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("seed: 5\n")
+    assert main(["train", str(tmp_path / "mine.yaml"), "--run", str(tmp_path / "run")]) == 0
+    assert (calls[0][0].name, calls[0][0].seed) == ("mine", 5)
+
+
+def test_resuming_takes_the_run_s_recipe(calls: Calls, tmp_path: Path) -> None:
+    stored = load_recipe("tiny").model_copy(update={"seed": 11})
+    save_recipe(stored, tmp_path / "recipe.yaml")
+    assert main(["train", "--resume", str(tmp_path), "--schedule.total-steps", "99"]) == 0
+    recipe, root, resume = calls[0]
+    assert changes(recipe, stored) == ["schedule.total_steps"]
+    assert (root, resume) == (tmp_path, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--resume", "RUN", "--optimiser.lr", "1"], "optimiser.lr cannot change"),
+        (["--resume", "RUN", "--run", "other"], "not both"),
+        (["--run", "RUN"], "holds a run already"),
+    ],
+)
+def test_what_would_spoil_a_run_is_refused(
+    words: list[str], told: str, calls: Calls, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_recipe(load_recipe("tiny"), tmp_path / "recipe.yaml")
+    assert main(["train", *(word.replace("RUN", str(tmp_path)) for word in words)]) == 1
+    assert told in capsys.readouterr().err
+    assert not calls
+
+
+def test_interruption_tells_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "_train", interrupted)
+    assert main(["train", "--run", str(tmp_path / "run")]) == 130
+    assert "worldr1 train --resume" in capsys.readouterr().err
