@@ -80,10 +80,12 @@ def _smooth(image: Tensor) -> Tensor:
 
 
 def _box(field: Tensor, window: int) -> Tensor:
-    squeeze = field.ndim == 3
-    stack = field[:, None] if squeeze else field
-    mean = F.avg_pool2d(stack, window, 1, window // 2, count_include_pad=False)
-    return mean[:, 0] if squeeze else mean
+    """Mean over a square window [..., H, W], one side after the other; outside the image does not count."""
+    stack = field[:, None] if field.ndim == 3 else field
+    half = window // 2
+    rows = F.avg_pool2d(stack, (window, 1), 1, (half, 0), count_include_pad=False)
+    mean = F.avg_pool2d(rows, (1, window), 1, (0, half), count_include_pad=False)
+    return mean.view(field.shape)
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:

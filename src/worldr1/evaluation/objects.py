@@ -88,13 +88,7 @@ def find(videos: Tensor, color: str) -> Found:
     count, frames, _, height, width = videos.shape
     images = videos.flatten(0, 1).float().cpu().numpy()
     rgb = np.array(COLORS[color], np.float32)
-    grey = float(rgb.max() - rgb.min()) < 0.05
-    masks = on_shading_line(images, rgb, GREY_TOLERANCE if grey else TOLERANCE)
-    masks &= masks.mean(-1, keepdims=True) <= WIDEST_ROW
-    if grey:
-        masks[:, : round(height * 38 / 64)] = False  # the camera never tilts: haze stays above this row
-    labels = np.zeros(masks.shape, np.int32)
-    boxes = largest_blobs(masks, labels)
+    boxes, labels = _blobs(images, color)
     area = boxes[:, 0] * (64 * 64 / (height * width))
     brightness = np.einsum("nchw,c->nhw", images, rgb) / float(rgb @ rgb)
     return Found(
@@ -102,6 +96,23 @@ def find(videos: Tensor, color: str) -> Found:
         features=_crops(boxes, labels, brightness).view(count, frames, -1),
         seen=torch.from_numpy(area > 20).view(count, frames).float(),
     )
+
+
+def blob_mask(images: Tensor, color: str) -> Tensor:
+    """The largest blob of a colour in images [N,3,H,W], as a mask of zeros and ones [N,H,W]."""
+    return torch.from_numpy(_blobs(images.float().cpu().numpy(), color)[1]).float()
+
+
+def _blobs(images: npt.NDArray[np.float32], color: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Boxes [N, BLOB_FIELDS] and labels [N,H,W] of the largest blob of a colour in images [N,3,H,W]."""
+    rgb = np.array(COLORS[color], np.float32)
+    grey = float(rgb.max() - rgb.min()) < 0.05
+    masks = on_shading_line(images, rgb, GREY_TOLERANCE if grey else TOLERANCE)
+    masks &= masks.mean(-1, keepdims=True) <= WIDEST_ROW
+    if grey:
+        masks[:, : round(masks.shape[1] * 38 / 64)] = False  # the camera never tilts: haze stays above this row
+    labels = np.zeros(masks.shape, np.int32)
+    return largest_blobs(masks, labels), labels
 
 
 def _crops(boxes: npt.NDArray[np.int32], labels: npt.NDArray[np.int32], brightness: npt.NDArray[np.float32]) -> Tensor:
