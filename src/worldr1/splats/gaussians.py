@@ -143,6 +143,8 @@ def from_depth(
 
     Raises ValueError when shapes do not agree or stride < 1.
     """
+    if depth.ndim not in (2, 3):
+        raise ValueError(f"from_depth: depth must be [H,W] or [T,H,W], got {list(depth.shape)}.")
     frames, height, width = (1, *depth.shape) if depth.ndim == 2 else tuple(depth.shape)
     lead = () if depth.ndim == 2 else (frames,)
     wanted = {"image": (image, (*lead, 3, height, width)), "c2w": (c2w, (*lead, 4, 4))}

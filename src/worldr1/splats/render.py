@@ -75,6 +75,8 @@ def render_batch(
     for i, (scene, poses) in enumerate(zip(scenes, c2w, strict=True)):
         if poses.ndim != 3 or tuple(poses.shape[1:]) != (4, 4):
             raise ValueError(f"render: c2w must be [V,4,4] (or [4,4] for one view), got {list(poses.shape)}.")
+        if poses.requires_grad or intrinsics.requires_grad:
+            raise ValueError("render gives no gradients to cameras; detach them or use splats.reference.")
         lenses.append(_lens(intrinsics, i, len(scenes), len(poses)))
         excluded.append(_excluded(scene, None if exclude_source is None else exclude_source[i], len(poses)))
     devices = {scene.means.device.type for scene in scenes}
