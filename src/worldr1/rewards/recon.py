@@ -1,0 +1,150 @@
+"""S_recon: does the video agree with the scene that was rebuilt from it? (World-R1, S_recon = 1 - LPIPS(x, render))"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from worldr1.reconstruction.redraw import fill_holes, look_up, splat_depth
+from worldr1.reconstruction.search import spread
+from worldr1.reconstruction.types import Reconstruction
+from worldr1.rewards.lpips import Lpips
+from worldr1.rewards.types import Sample
+
+HOLE_ROUNDS = 2
+FULL_COVERAGE = 0.6
+MISSING_COVERAGE = 0.05
+SHARP_RATIO = 0.62
+PLAIN_GRADIENT = 0.02
+PICTURE_SIDE = 64
+PSNR_CEILING = 60.0
+
+
+@dataclass(frozen=True)
+class Redrawing:
+    """One video's key frames, each drawn from the other key frames.
+
+    frames [K] their indices; drawn [K,3,H,W], where nothing could be drawn the video's own pixels; covered [K,H,W]
+    bool, where something could.
+    """
+
+    frames: Tensor
+    drawn: Tensor
+    covered: Tensor
+
+    @property
+    def coverage(self) -> float:
+        """Share of pixels that could be drawn from other frames, in [0,1]."""
+        return float(self.covered.float().mean())
+
+
+@dataclass(frozen=True)
+class ReconDetails:
+    """What the score is made of, each [B]: perceptual distance on covered pixels, PSNR in dB on covered pixels (squared
+    errors averaged over frames before the logarithm, at most 60), coverage, and evidence (see `evidence`), both in [0,1]."""
+
+    lpips: Tensor
+    psnr: Tensor
+    coverage: Tensor
+    evidence: Tensor
+
+
+class ReconReward:
+    """Score in [0,1]: (1 - LPIPS between key frames and their redrawings) * coverage factor * evidence.
+
+    Each of `keys` evenly spread frames is drawn from the other ones: their depths place its surfaces, and its colours
+    are looked up in all of them that see the surface, evenly averaged, along the estimated cameras. So a quarter of
+    the clip lies between a frame and its nearest source, and content that changes shows as an error.
+
+    - Pixels that no other frame sees are left out of LPIPS. A coverage under 60% lowers the score in proportion, so
+      that nothing is gained by leaving them out; under 5% the score is missing.
+    - A camera that stands still shows no depth: frames are then drawn by copying pixels, and the score says how still
+      the picture is.
+    - A blurred or empty picture agrees with anything. `evidence` takes back what blurring pays.
+    """
+
+    name = "recon"
+    needs_reconstruction = True
+
+    def __init__(self, lpips: Lpips | None = None, keys: int = 5) -> None:
+        if keys < 2:
+            raise ValueError(f"ReconReward needs at least 2 key frames to draw one from another, got {keys}.")
+        self.lpips = Lpips() if lpips is None else lpips
+        self.keys = keys
+
+    def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
+        """Scores [B]; nan where the video or its cameras are not finite, or hardly anything is covered.
+
+        Raises ValueError without one reconstruction per sample.
+        """
+        details = self.details(samples, reconstructions)
+        factor = (details.coverage / FULL_COVERAGE).clamp(max=1.0) * details.evidence
+        score = (1.0 - details.lpips).clamp(0.0, 1.0) * factor
+        return torch.where(details.coverage < MISSING_COVERAGE, torch.nan, score)
+
+    def details(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None) -> ReconDetails:
+        """The parts of the score, each [B]; nan where missing."""
+        if reconstructions is None or len(reconstructions) != len(samples):
+            raise ValueError("ReconReward needs one reconstruction for each sample.")
+        rows = [self._row(s, r) for s, r in zip(samples, reconstructions, strict=True)]
+        table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), 4)
+        return ReconDetails(*table.unbind(1))
+
+    def _row(self, sample: Sample, reconstruction: Reconstruction) -> tuple[float, float, float, float]:
+        video = sample.video.detach().float().cpu()
+        if not (torch.isfinite(video).all() and torch.isfinite(reconstruction.c2w).all()):
+            return (float("nan"),) * 4
+        redrawing = redraw(video, reconstruction, self.keys)
+        original = video[redrawing.frames]
+        seen = redrawing.covered.float()
+        with torch.inference_mode():
+            distance = self.lpips(redrawing.drawn.clamp(0, 1), original, seen).nanmean()
+        error = (redrawing.drawn - original).square().mean(1)[redrawing.covered].mean()
+        psnr = (-10 * torch.log10(error + 10 ** (-PSNR_CEILING / 10))).item()
+        return float(distance), psnr, redrawing.coverage, evidence(original)
+
+
+def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redrawing:
+    """Draw `keys` evenly spread frames of a video [T,3,H,W] each from the others; nothing of a frame reaches its drawing
+    but its camera."""
+    frames = spread(len(video), keys)
+    images = np.ascontiguousarray(video[frames].permute(0, 2, 3, 1).numpy(), np.float32)
+    w2c = np.linalg.inv(reconstruction.c2w[frames].detach().cpu().double().numpy())
+    rho = 1.0 / reconstruction.depth[frames].detach().cpu().double().clamp(min=1e-3).numpy()
+    focal = float(reconstruction.intrinsics[0, 0])
+    places = np.arange(len(frames))
+    own, count = np.empty(rho.shape), np.empty(rho.shape)
+    drawn = np.empty(images.shape)
+    for k in places:
+        splat_depth(w2c, k, places, rho, focal, own[k])
+        fill_holes(own[k], HOLE_ROUNDS)
+        look_up(images, w2c, k, places, rho, focal, own[k], drawn[k], count[k])
+    covered = torch.from_numpy(count > 0)
+    picture = torch.from_numpy(drawn).float().permute(0, 3, 1, 2)
+    return Redrawing(torch.from_numpy(frames), torch.where(covered[:, None], picture, video[frames]), covered)
+
+
+def evidence(images: Tensor) -> float:
+    """How much pictures [K,3,H,W] could reveal, in [0,1]: 1 for sharp and textured ones.
+
+    Sharpness is the energy of the finest differences against that of differences at half the size: sharp edges give
+    0.62 or more, a 5x5 blur about half of that, and no grain counts for more than sharp edges. Texture is the root
+    mean square difference at half the size against 0.02. Taken on pictures of at most 64 pixels on the short side.
+    """
+    scale = PICTURE_SIDE / min(images.shape[2:])
+    if scale < 1.0:
+        size = (round(images.shape[2] * scale), round(images.shape[3] * scale))
+        images = functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    fine, coarse = _difference_energy(images), _difference_energy(functional.avg_pool2d(images, 2))
+    sharpness = min(1.0, fine / max(SHARP_RATIO * coarse, 1e-9))
+    return sharpness * min(1.0, coarse**0.5 / PLAIN_GRADIENT)
+
+
+def _difference_energy(images: Tensor) -> float:
+    across, down = images.diff(dim=3), images.diff(dim=2)
+    return float(across.square().mean() + down.square().mean())

@@ -1,0 +1,121 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from tiny_clips import truth_and_spoilt
+from worldr1.reconstruction.stereo import StereoReconstructor
+from worldr1.reconstruction.types import Reconstruction
+from worldr1.rewards.recon import ReconReward, evidence, redraw
+from worldr1.rewards.types import Sample
+from worldr1.splats.gaussians import Gaussians
+
+MOVES = [("push in",), ("move left",), ("orbit right",), ("pan left",), ("pull right",)] * 2
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return truth_and_spoilt(MOVES, seed=21)
+
+
+@pytest.fixture(scope="module")
+def scored(clips):
+    """Details of clean and spoilt clips under estimated cameras."""
+    reward, rebuild = ReconReward(), StereoReconstructor()
+    out = []
+    for kind in clips[:2]:
+        samples = [Sample(c.video, "", t) for c, t in zip(kind, clips[2], strict=True)]
+        scenes = rebuild(torch.stack([s.video for s in samples]), clips[2])
+        out.append((reward(samples, scenes), reward.details(samples, scenes)))
+    return out
+
+
+def truth_of(clip) -> Reconstruction:
+    nothing = torch.zeros(0, 3)
+    splats = Gaussians(nothing, nothing, torch.zeros(0, 4), torch.zeros(0), nothing)
+    return Reconstruction(clip.c2w, clip.intrinsics, clip.depth, torch.ones_like(clip.depth), splats)
+
+
+def test_exact_cameras_and_depth_redraw_consistent_clips(clips) -> None:
+    for clip in clips[0]:
+        redrawing = redraw(clip.video, truth_of(clip))
+        error = (redrawing.drawn - clip.video[redrawing.frames]).square().mean(1)[redrawing.covered].mean()
+        assert -10 * torch.log10(error) > 26
+        assert redrawing.coverage > 0.7
+
+
+def test_a_frame_does_not_reach_its_own_drawing(clips) -> None:
+    clip = clips[0][1]
+    before = redraw(clip.video, truth_of(clip))
+    video = clip.video.clone()
+    video[8] = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    after = redraw(video, truth_of(clip))
+    place = before.frames.tolist().index(8)
+    covered = before.covered[place]
+    assert torch.equal(before.drawn[place][:, covered], after.drawn[place][:, covered])
+    assert not torch.equal(before.drawn[place - 1], after.drawn[place - 1])
+
+
+def test_consistent_clips_score_above_spoilt_ones(scored) -> None:
+    (clean, clean_details), (spoilt, spoilt_details) = scored
+    assert float((clean[:, None] > spoilt[None]).float().mean()) > 0.9
+    assert float((clean_details.psnr[:, None] > spoilt_details.psnr[None]).float().mean()) > 0.9
+    assert float(clean_details.psnr.mean() - spoilt_details.psnr.mean()) > 4.0
+    assert float(clean_details.coverage.min()) > 0.6
+    assert float(clean.mean()) > 0.75
+
+
+def test_blur_and_emptiness_do_not_pay(clips, scored) -> None:
+    clean, _, asked = clips
+    reward, rebuild = ReconReward(), StereoReconstructor()
+    blurred = [functional.avg_pool2d(functional.pad(c.video, (2,) * 4, mode="replicate"), 5, 1) for c in clean]
+    empty = [c.video.mean((2, 3), keepdim=True).expand_as(c.video).contiguous() for c in clean]
+    for videos, most in ((blurred, float(scored[0][0].mean()) - 0.1), (empty, 0.1)):
+        samples = [Sample(v, "", t) for v, t in zip(videos, asked, strict=True)]
+        assert float(reward(samples, rebuild(torch.stack(videos), asked)).mean()) < most
+
+
+def test_grain_does_not_raise_the_evidence(clips) -> None:
+    sharp = clips[0][0].video
+    noisy = (sharp + 0.05 * torch.randn(sharp.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    assert evidence(noisy) <= 1.0
+    assert evidence(sharp) > 0.9
+
+
+def test_a_fixed_camera_scores_stillness() -> None:
+    clean, spoilt, asked = truth_and_spoilt([("fixed",)] * 3, seed=5)
+    reward, rebuild = ReconReward(), StereoReconstructor()
+    scores = []
+    for kind in (clean, spoilt):
+        samples = [Sample(c.video, "", t) for c, t in zip(kind, asked, strict=True)]
+        scores.append(reward(samples, rebuild(torch.stack([s.video for s in samples]), asked)))
+    assert float(scores[0].min()) > 0.9
+    assert bool((scores[0] > scores[1] + 0.05).all())
+
+
+def test_cameras_that_hide_everything_are_missing_and_little_overlap_costs(clips) -> None:
+    clip, asked = clips[0][1], clips[2][1]
+    sample, reward = Sample(clip.video, "", asked), ReconReward()
+    exact = truth_of(clip)
+    apart = exact.c2w.clone()
+    angles = torch.arange(17) * 1.5
+    apart[:, 0, 0], apart[:, 0, 2] = angles.cos(), angles.sin()
+    apart[:, 2, 0], apart[:, 2, 2] = -angles.sin(), angles.cos()
+    lost = Reconstruction(apart, exact.intrinsics, exact.depth, exact.confidence, exact.splats)
+    broken = Reconstruction(exact.c2w * torch.nan, exact.intrinsics, exact.depth, exact.confidence, exact.splats)
+    scores = reward([sample] * 3, [exact, lost, broken])
+    assert float(scores[0]) > 0.75
+    assert bool(scores[1].isnan()) or float(scores[1]) < 0.4
+    assert bool(scores[2].isnan())
+
+
+def test_scores_repeat_bit_for_bit(clips, scored) -> None:
+    samples = [Sample(clips[0][0].video, "", clips[2][0])]
+    again = ReconReward()(samples, StereoReconstructor()(samples[0].video[None], clips[2][:1]))
+    assert torch.equal(again, scored[0][0][:1]) or torch.allclose(again, scored[0][0][:1], atol=1e-6)
+
+
+def test_reward_refuses_samples_without_scenes() -> None:
+    with pytest.raises(ValueError, match="one reconstruction for each sample"):
+        ReconReward()([], None)
+    with pytest.raises(ValueError, match="at least 2 key frames"):
+        ReconReward(keys=1)

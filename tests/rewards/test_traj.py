@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+
+from worldr1.camera.language import MOVES
+from worldr1.camera.trajectory import Trajectory
+from worldr1.reconstruction.types import Reconstruction
+from worldr1.rewards.calibrate import reverse
+from worldr1.rewards.traj import TrajReward, trajectory_score
+from worldr1.rewards.types import Sample
+from worldr1.splats.gaussians import Gaussians
+
+MOVING = [m for m in MOVES if m != "fixed"]
+STILL = torch.eye(4).expand(17, 4, 4)
+
+
+def scaled(trajectory: Trajectory, factor: float) -> torch.Tensor:
+    c2w = trajectory.c2w.clone()
+    c2w[:, :3, 3] *= factor
+    return c2w
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_the_camera_asked_for_scores_one(move: str) -> None:
+    asked = Trajectory.from_moves([move], 17)
+    assert trajectory_score(asked.c2w, asked) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("move", MOVING)
+def test_a_camera_that_stands_still_or_goes_back_loses(move: str) -> None:
+    asked = Trajectory.from_moves([move], 17)
+    assert trajectory_score(STILL, asked) < 0.27
+    assert trajectory_score(Trajectory.from_moves([reverse(move)], 17).c2w, asked) < 0.07
+
+
+def test_standing_still_costs_what_the_formula_says() -> None:
+    asked = Trajectory.from_moves(["move left"], 17)
+    assert trajectory_score(STILL, asked) == pytest.approx(math.exp(-1.5 * 0.95))
+    pan = Trajectory.from_moves(["pan left"], 17)
+    assert trajectory_score(STILL, pan) == pytest.approx(math.exp(-1.5 * (12.5 - 0.75) / 12.5), rel=1e-4)
+
+
+def test_a_trembling_still_video_gains_nothing_by_trembling_the_right_way() -> None:
+    asked = Trajectory.from_moves(["move left"], 17)
+    assert trajectory_score(scaled(asked, 0.05), asked) < 0.3
+    assert trajectory_score(scaled(asked, 0.3), asked) < 0.5
+
+
+def test_the_unit_is_free_within_a_quarter_and_no_further() -> None:
+    asked = Trajectory.from_moves(["push in"], 17)
+    assert trajectory_score(scaled(asked, 0.81), asked) == pytest.approx(1.0)
+    assert trajectory_score(scaled(asked, 1.24), asked) == pytest.approx(1.0)
+    assert trajectory_score(scaled(asked, 2.0), asked) == pytest.approx(math.exp(-1.5 * 0.55), rel=1e-3)
+
+
+def test_score_falls_with_the_angle() -> None:
+    asked = Trajectory.from_moves(["pan left"], 17)
+    scores = []
+    for share in (1.0, 0.8, 0.6, 0.4, 0.2):
+        c2w = Trajectory.from_moves(["pan left"], 81).c2w[: int(80 * share) + 1]
+        index = torch.linspace(0, len(c2w) - 1, 17).round().long()
+        scores.append(trajectory_score(c2w[index], asked))
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == pytest.approx(1.0, abs=1e-4)
+
+
+def reconstruction(c2w: torch.Tensor) -> Reconstruction:
+    nothing = torch.zeros(0, 3)
+    splats = Gaussians(nothing, nothing, torch.zeros(0, 4), torch.zeros(0), nothing)
+    return Reconstruction(c2w, torch.eye(3), torch.ones(17, 8, 8), torch.ones(17, 8, 8), splats)
+
+
+def test_reward_marks_broken_cameras_as_missing_and_keeps_the_order() -> None:
+    asked = [Trajectory.from_moves([m], 17) for m in ("push in", "pan left", "move left")]
+    samples = [Sample(torch.zeros(17, 3, 8, 8), "", t) for t in asked]
+    broken = asked[1].c2w.clone()
+    broken[3, 0, 3] = torch.nan
+    scores = TrajReward()(samples, [reconstruction(asked[0].c2w), reconstruction(broken), reconstruction(STILL)])
+    assert scores[0] == pytest.approx(1.0, abs=1e-5)
+    assert bool(scores[1].isnan())
+    assert 0.1 < float(scores[2]) < 0.3
+
+
+def test_reward_refuses_what_does_not_fit() -> None:
+    asked = Trajectory.from_moves(["push in"], 17)
+    sample = Sample(torch.zeros(17, 3, 8, 8), "", asked)
+    with pytest.raises(ValueError, match="one reconstruction for each sample"):
+        TrajReward()([sample], None)
+    with pytest.raises(ValueError, match=r"must be \[T,4,4\]"):
+        trajectory_score(STILL[:5], asked)
