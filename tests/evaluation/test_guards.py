@@ -162,7 +162,9 @@ def test_ssim_against_scipy() -> None:
     b = np.clip(a + rng.normal(0, 0.1, a.shape), 0, 1)
 
     def smooth(x: np.ndarray) -> np.ndarray:
-        blurred = ndimage.gaussian_filter1d(ndimage.gaussian_filter1d(x, 1.5, axis=-1, radius=5), 1.5, axis=-2, radius=5)
+        blurred = ndimage.gaussian_filter1d(
+            ndimage.gaussian_filter1d(x, 1.5, axis=-1, radius=5), 1.5, axis=-2, radius=5
+        )
         return blurred[..., 5:-5, 5:-5]
 
     ma, mb = smooth(a), smooth(b)

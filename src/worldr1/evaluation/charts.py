@@ -106,10 +106,10 @@ def line_chart(
     every_x = [*steps, *(m[0] for m in marks)] or [0.0, 1.0]
     x0, x1 = min(every_x), max(every_x)
     frame = Frame(x0, x1 if x1 > x0 else x0 + 1, *_span([*values, *(m[1] for m in marks)]))
+    spans = [(frame.x(max(a, frame.x0)), frame.x(min(b, frame.x1))) for a, b in phases]
     bands = "".join(
-        f'<rect class="phase" x="{frame.x(max(a, frame.x0)):.1f}" y="{TOP}" '
-        f'width="{max(frame.x(min(b, frame.x1)) - frame.x(max(a, frame.x0)), 1):.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
-        for a, b in phases
+        f'<rect class="phase" x="{a:.1f}" y="{TOP}" width="{max(b - a, 1):.1f}" height="{HEIGHT - TOP - BOTTOM}"/>'
+        for a, b in spans
     )
     average: list[float] = []
     running = float("nan")
@@ -179,7 +179,7 @@ def scatter(
 def top_view(paths: Mapping[str, Sequence[Sequence[float]]], *, description: str) -> str:
     """Camera paths from above (x to the right, z upwards), each a list of c2w rows (12 numbers, 3x4 row-major).
 
-    A path's name is its CSS class. The cross marks the scene's centre (0, 0, 1). First and last cameras show their view.
+    A path's name is its CSS class. The cross marks the scene's centre (0, 0, 1); the first and last camera show their view.
     """
     size, margin = 220, 16
     places = {name: [(pose[3], pose[11]) for pose in poses] for name, poses in paths.items()}

@@ -148,8 +148,8 @@ def _histogram(found: Modes, width: int, reference: Sequence[float], height: int
     first, second = humps.means
     pen.text(
         (20, 6),
-        f"{len(found.psnr)} samples, PSNR of re-rendering in dB: humps at {first:.1f} ({humps.weights[0]:.0%}, left) and "
-        f"{second:.1f} ({humps.weights[1]:.0%}, right)\nseparation {humps.separation:.2f}, valley {humps.valley:.2f}, "
+        f"{len(found.psnr)} samples, PSNR of re-rendering in dB: humps at {first:.1f} ({humps.weights[0]:.0%}, left) "
+        f"and {second:.1f} ({humps.weights[1]:.0%}, right)\nseparation {humps.separation:.2f}, valley {humps.valley:.2f}, "
         f"{found.fraction_above:.0%} above {humps.threshold:.1f}, ground truth {truth:.1f}",
         fill="black",
     )

@@ -49,10 +49,18 @@ def fitted_score(
     """
     frames, _, height, width = video.shape
     if frames < 3 or frames != trajectory.frames:
-        raise ValueError(f"the clip has {frames} frames, its trajectory {trajectory.frames}; both must agree, at least 3")
+        raise ValueError(
+            f"the clip has {frames} frames, its trajectory {trajectory.frames}; both must agree, at least 3"
+        )
     intrinsics = trajectory.intrinsics(height, width)
     gaussians = fit_splats(
-        video, trajectory.c2w, intrinsics, frames=range(0, frames, 2), iterations=iterations, seed=seed, settings=SETTINGS
+        video,
+        trajectory.c2w,
+        intrinsics,
+        frames=range(0, frames, 2),
+        iterations=iterations,
+        seed=seed,
+        settings=SETTINGS,
     )
     held_out = video[1::2].float()
     drawn = render(gaussians, trajectory.c2w[1::2], intrinsics, height, width).image.clamp(0, 1)

@@ -24,7 +24,7 @@ from worldr1.evaluation.statistics import Estimate, mean_of, paired_bootstrap, r
 BAND = 0.95
 
 EXPLANATIONS = {
-    "dynamic_degree": "self-motion of what should move, camera flow removed, share of a genuine mover's (dynamic prompts)",
+    "dynamic_degree": "self-motion of what should move, the camera's removed, as a share of a genuine mover's",
     "objects": "share of the asked objects that are there, by colour and shape",
     "objects_color": "share of the asked objects that are there, by colour alone",
     "camera_motion": "share of the asked camera motion that the optical flow shows",

@@ -22,7 +22,7 @@ def psnr(first: Tensor, second: Tensor) -> float:
 
 
 def ssim(first: Tensor, second: Tensor) -> float:
-    """Structural similarity of image stacks [N,C,H,W] in [0,1]: Gaussian window of 11 pixels, deviation 1.5, valid part.
+    """Structural similarity of image stacks [N,C,H,W] in [0,1]: Gaussian window of 11, deviation 1.5, valid part.
 
     Wang, Bovik, Sheikh and Simoncelli 2004, with K1 = 0.01, K2 = 0.03; the mean over images and channels.
 
