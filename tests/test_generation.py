@@ -1,0 +1,117 @@
+"""Pipelines by name, directory or run; and videos that depend on the prompt and the seed, on nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conftest import build_tiny_pipeline
+from worldr1.generation import generate
+from worldr1.pipelines import defaults_of, load_pipeline
+from worldr1.policy.wan import LoraSettings, WanPolicy
+from worldr1.recipes import Recipe, load_recipe, save_recipe
+
+PROMPT = "camera orbit left. a red box"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "pipeline"
+    build_tiny_pipeline().save_pretrained(str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def pipeline(directory: Path) -> Any:
+    return load_pipeline(directory)
+
+
+def _made(pipeline: Any, prompt: str = PROMPT, seed: int = 0, **settings: Any) -> torch.Tensor:
+    return generate(pipeline, prompt, seed, steps=2, frames=5, height=32, width=32, **settings)
+
+
+def test_a_video_has_the_asked_size_and_range(pipeline: Any) -> None:
+    video = _made(pipeline)
+    assert video.shape == (5, 3, 32, 32)
+    assert video.dtype == torch.float32
+    assert 0.0 <= float(video.min()) < float(video.max()) <= 1.0
+
+
+def test_the_same_words_and_seed_give_the_same_video(pipeline: Any) -> None:
+    assert torch.equal(_made(pipeline), _made(pipeline))
+    assert not torch.equal(_made(pipeline), _made(pipeline, seed=1))
+    assert not torch.equal(_made(pipeline), _made(pipeline, "camera orbit right. a red box"))
+
+
+def test_the_camera_acts_through_the_noise(pipeline: Any) -> None:
+    assert not torch.equal(_made(pipeline, strength=0.0), _made(pipeline, strength=1.0))
+
+
+def test_sizes_that_no_latent_fits_are_refused(pipeline: Any) -> None:
+    with pytest.raises(ValueError, match="height must be a positive multiple of 16"):
+        generate(pipeline, PROMPT, frames=5, height=20, width=32, steps=1)
+    with pytest.raises(ValueError, match="best_of is 0"):
+        generate(pipeline, PROMPT, best_of=0)
+
+
+def test_the_best_of_several_is_the_one_with_the_highest_score(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    singles = [_made(pipeline, seed=seed) for seed in (4, 5, 6)]
+    totals = iter([0.2, 0.9, float("nan")])
+
+    class Score:
+        total = 0.0
+
+    def score(video: torch.Tensor, camera: object) -> Score:
+        result = Score()
+        result.total = next(totals)
+        return result
+
+    monkeypatch.setattr("worldr1.scoring.score", score)
+    assert torch.equal(_made(pipeline, seed=4, best_of=3), singles[1])
+
+
+def test_small_transformers_take_the_tiny_recipe(pipeline: Any) -> None:
+    usual, tiny = defaults_of(pipeline), load_recipe("tiny")
+    assert (usual.clip, usual.noise, usual.steps) == (tiny.clip, tiny.noise, tiny.sampling.steps)
+    assert usual.max_tokens == tiny.model.max_tokens
+
+
+def _finished_run(root: Path, base: Path, adapter: bool) -> WanPolicy:
+    policy = WanPolicy(load_pipeline(base), max_sequence_length=32, lora=LoraSettings(2, 4.0) if adapter else None)
+    with torch.no_grad():
+        for parameter in policy.trainable_parameters():
+            parameter.add_(0.05)
+    policy.save(root / ("lora" if adapter else "pipeline"))
+    save_recipe(Recipe.model_validate({"model": {"path": str(base)}}), root / "recipe.yaml")
+    return policy
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_a_run_directory_gives_its_trained_model(adapter: bool, directory: Path, tmp_path: Path) -> None:
+    trained = _finished_run(tmp_path, directory, adapter)
+    latents, sigma = torch.randn(1, 4, 2, 4, 4), torch.tensor([0.5])
+    loaded = WanPolicy(load_pipeline(tmp_path), max_sequence_length=32)
+    base = WanPolicy(load_pipeline(directory), max_sequence_length=32)
+    with torch.no_grad():
+        expected = trained.velocity(latents, sigma, trained.encode([PROMPT]))
+        assert torch.allclose(loaded.velocity(latents, sigma, loaded.encode([PROMPT])), expected, atol=1e-5)
+        assert not torch.allclose(base.velocity(latents, sigma, base.encode([PROMPT])), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "./no/such", "/no/such"])
+def test_a_name_that_can_be_nothing_is_told(name: str) -> None:
+    with pytest.raises(FileNotFoundError, match="no model"):
+        load_pipeline(name)
+
+
+def test_directories_without_model_or_adapter_are_told(directory: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no diffusers pipeline"):
+        load_pipeline(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no adapter in"):
+        load_pipeline(directory, lora=tmp_path)
+    save_recipe(Recipe(), tmp_path / "recipe.yaml")
+    with pytest.raises(FileNotFoundError, match="holds no trained model yet"):
+        load_pipeline(tmp_path)
