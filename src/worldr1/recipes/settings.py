@@ -155,7 +155,7 @@ class RewardSettings(Settings):
     recon: Annotated[float, Field(ge=0.0)] = 1.0
     traj: Annotated[float, Field(ge=0.0)] = 1.0
     general: Annotated[float, Field(ge=0.0)] = 1.0
-    reconstructor: Literal["stereo", "da3"] = "stereo"
+    reconstructor: Literal["stereo"] = "stereo"
     critics: str = "tiny"
     """'tiny' (the shipped critics) or a directory that holds them."""
 

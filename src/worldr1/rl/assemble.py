@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,13 +14,14 @@ from worldr1.rl.batch import TrainingPrompts
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
 from worldr1.rl.nft import DiffusionNFT, NFTSettings
 from worldr1.rl.objectives import Objective
-from worldr1.rl.scoring import Composer
 from worldr1.rl.seeds import Stream, seed_of
 from worldr1.rl.trainer import Parts
 
 if TYPE_CHECKING:
     from worldr1.policy.base import Policy
     from worldr1.policy.wan import WanPolicy
+    from worldr1.rewards.compose import RewardComposer
+    from worldr1.rewards.types import Reward
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _DYNAMIC_SHARE = 6
@@ -115,6 +118,27 @@ def held_out(recipe: Recipe) -> list[str]:
     return prompts[: evaluation.prompts]
 
 
-def build_composer(recipe: Recipe) -> Composer:
-    """The reward that the recipe names."""
-    raise NotImplementedError
+def build_composer(recipe: Recipe) -> RewardComposer:
+    """The reward that the recipe names, with the reconstructor that it needs.
+
+    Raises:
+        FileNotFoundError: the weights of a critic are missing.
+    """
+    from worldr1.reconstruction.stereo import StereoReconstructor
+    from worldr1.rewards.compose import RewardComposer
+    from worldr1.rewards.general import GeneralReward
+    from worldr1.rewards.meta import MetaReward
+    from worldr1.rewards.recon import ReconReward
+    from worldr1.rewards.traj import TrajReward
+    from worldr1.tinyworld.critic import critics_dir
+
+    settings = recipe.reward
+    folder = critics_dir() if settings.critics == "tiny" else Path(settings.critics)
+    makers: dict[str, Callable[[], Reward]] = {
+        "meta": lambda: MetaReward.from_directory(folder),
+        "recon": ReconReward,
+        "traj": TrajReward,
+        "general": lambda: GeneralReward.from_directory(folder),
+    }
+    rewards = {name: makers[name]() for name in settings.weights}
+    return RewardComposer(rewards, settings.weights, StereoReconstructor())
