@@ -41,7 +41,8 @@ def wrap_noise(
             at strength 1.
         law: ``"canonical"`` for views of one white plane at depth 1; ``"sequential"`` to move on from frame to frame.
         depth: ``[T, H, W]`` z-depth at the latent frames, if known; for the sequential law only.
-        upscale: fine cells per latent cell and side; 8 keeps correlations within about 0.01 of the ideal.
+        upscale: fine cells per latent cell and side; 8 keeps the canonical law's correlations within about 0.01 of the
+            ideal.
 
     Returns:
         ``[C, T, H, W]`` float32 on the CPU.
