@@ -179,7 +179,8 @@ def scatter(
 def top_view(paths: Mapping[str, Sequence[Sequence[float]]], *, description: str) -> str:
     """Camera paths from above (x to the right, z upwards), each a list of c2w rows (12 numbers, 3x4 row-major).
 
-    A path's name is its CSS class. The cross marks the scene's centre (0, 0, 1); the first and last camera show their view.
+    A path's name is its CSS class. The cross marks the scene's centre (0, 0, 1); the first and last camera show what
+    they see.
     """
     size, margin = 220, 16
     places = {name: [(pose[3], pose[11]) for pose in poses] for name, poses in paths.items()}

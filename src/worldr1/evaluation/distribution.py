@@ -145,14 +145,12 @@ def _histogram(found: Modes, width: int, reference: Sequence[float], height: int
         _dashes(pen, x(truth), top, bottom, 10)
     for value in range(int(np.ceil(low)), int(high) + 1, 2):
         pen.text((x(value), bottom + 4), str(value), fill="black", anchor="ma")
-    first, second = humps.means
-    pen.text(
-        (20, 6),
-        f"{len(found.psnr)} samples, PSNR of re-rendering in dB: humps at {first:.1f} ({humps.weights[0]:.0%}, left) "
-        f"and {second:.1f} ({humps.weights[1]:.0%}, right)\nseparation {humps.separation:.2f}, valley {humps.valley:.2f}, "
-        f"{found.fraction_above:.0%} above {humps.threshold:.1f}, ground truth {truth:.1f}",
-        fill="black",
-    )
+    (first, second), (low_share, high_share) = humps.means, humps.weights
+    title = f"{len(found.psnr)} samples, PSNR of re-rendering in dB: "
+    title += f"humps at {first:.1f} ({low_share:.0%}) and {second:.1f} ({high_share:.0%}), frames left and right\n"
+    title += f"separation {humps.separation:.2f}, valley {humps.valley:.2f}, "
+    title += f"{found.fraction_above:.0%} above {humps.threshold:.1f}, ground truth {truth:.1f}"
+    pen.text((20, 6), title, fill="black")
     return image
 
 
