@@ -21,7 +21,7 @@ help:
 
 demo: $(VENV)/.installed
 	@echo "[1/3] Training the tiny world by reinforcement learning into $(RUN) (about 12 minutes on 2 cores)"
-	@if [ -d "$(RUN)/checkpoints" ]; then $(BIN)/worldr1 train --resume "$(RUN)"; else $(BIN)/worldr1 train tiny --run "$(RUN)"; fi
+	@if [ -f "$(RUN)/recipe.yaml" ]; then $(BIN)/worldr1 train --resume "$(RUN)"; else $(BIN)/worldr1 train tiny --run "$(RUN)"; fi
 	@echo "[2/3] Evaluating on held-out prompts, base against trained (about 4 minutes)"
 	@$(BIN)/worldr1 evaluate "$(RUN)"
 	@echo "[3/3] Writing the report (under a minute)"

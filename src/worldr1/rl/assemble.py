@@ -64,40 +64,38 @@ def load_policy(model: ModelSettings, guidance: float, seed: int) -> WanPolicy:
 
 def build_objective(recipe: Recipe, policy: Policy) -> Objective:
     """The objective that the recipe names."""
-    sampling, bound = recipe.sampling, recipe.advantage.bound
+    sampling = recipe.sampling
     if recipe.objective.name == "grpo":
         grpo = recipe.objective.grpo
         return FlowGRPO(
             GRPOSettings(
-                sampling.steps,
-                sampling.window,
-                sampling.window_range,
-                sampling.eta,
-                sampling.law,
-                grpo.clip,
-                grpo.kl,
-                grpo.epochs,
-                grpo.updates,
-                sampling.micro_batch,
-                seed_of(Stream.WINDOW, recipe.seed) % 2**31,
+                steps=sampling.steps,
+                window=sampling.window,
+                window_range=sampling.window_range,
+                eta=sampling.eta,
+                law=sampling.law,
+                clip=grpo.clip,
+                kl=grpo.kl,
+                epochs=grpo.epochs,
+                updates=grpo.updates,
+                micro_batch=sampling.micro_batch,
+                seed=seed_of(Stream.WINDOW, recipe.seed) % 2**31,
             )
         )
     nft = recipe.objective.nft
-    return DiffusionNFT(
-        NFTSettings(
-            sampling.steps,
-            nft.times,
-            nft.time_range,
-            nft.beta,
-            bound,
-            nft.penalty,
-            nft.old_decay_rate,
-            nft.old_decay_limit,
-            nft.updates,
-            sampling.micro_batch,
-        ),
-        policy,
+    settings = NFTSettings(
+        steps=sampling.steps,
+        times=nft.times,
+        time_range=nft.time_range,
+        beta=nft.beta,
+        advantage_clip=recipe.advantage.bound,
+        penalty=nft.penalty,
+        old_decay_rate=nft.old_decay_rate,
+        old_decay_limit=nft.old_decay_limit,
+        updates=nft.updates,
+        micro_batch=sampling.micro_batch,
     )
+    return DiffusionNFT(settings, policy)
 
 
 def training_prompts(recipe: Recipe) -> TrainingPrompts:
