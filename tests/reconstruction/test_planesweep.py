@@ -7,7 +7,7 @@ SIZE, FOCAL = 48, 40.0
 
 
 def wall(depth: float, shifts: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of a fronto-parallel wall of smooth texture seen by cameras shifted along x; images and world-to-camera."""
+    """Frames of a smooth fronto-parallel wall seen by cameras shifted along x; images and world-to-camera."""
     images, poses = [], []
     for shift in shifts:
         v, u = np.meshgrid(np.arange(SIZE) + 0.5 - SIZE / 2, np.arange(SIZE) + 0.5 - SIZE / 2, indexing="ij")

@@ -40,6 +40,7 @@ def test_exact_cameras_and_depth_redraw_consistent_clips(clips) -> None:
         redrawing = redraw(clip.video, truth_of(clip))
         error = (redrawing.drawn - clip.video[redrawing.frames]).square().mean(1)[redrawing.covered].mean()
         assert -10 * torch.log10(error) > 26
+        assert redrawing.psnr == pytest.approx(-10 * float(torch.log10(error + 1e-6)), abs=1e-3)
         assert redrawing.coverage > 0.7
 
 

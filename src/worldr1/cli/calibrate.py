@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json as json_writer
+import math
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,10 +38,17 @@ def calibrate(clips: int = 64, json: bool = False, seed: int = 0) -> int:
         result = measure(clips, seed, progress=lambda kind: status.update(f"Scoring: {kind}"))
     if json:
         document = {"clips": clips, "seed": seed, "honest": result.honest, **dataclasses.asdict(result)}
-        sys.stdout.write(json_writer.dumps(document, indent=2) + "\n")
+        sys.stdout.write(json_writer.dumps(_finite(document), indent=2, allow_nan=False) + "\n")
     else:
         _show(result)
     return 0 if result.honest else 1
+
+
+def _finite(value: object) -> object:
+    """The same document with null for what JSON cannot say: nan and infinity."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _show(result: Calibration) -> None:

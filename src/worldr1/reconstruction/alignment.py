@@ -1,9 +1,9 @@
 """Direct bundle adjustment: camera poses and inverse depths that make frames agree with each other photometrically.
 
 Host frames carry inverse depth per pixel; every other frame in the set is a target. The residual is the colour
-difference between a host pixel and the target sampled where the pixel lands, under a Geman-McClure weight. As in inverse
-compositional alignment, image gradients are taken in the host. Depths are corrected per square cell of pixels and
-eliminated by the Schur complement, so that a step solves a dense system in the poses only.
+difference between a host pixel and the target sampled where the pixel lands, under a Geman-McClure weight. As in
+inverse compositional alignment, image gradients are taken in the host. Depths are corrected per square cell of pixels
+and eliminated by the Schur complement, so that a step solves a dense system in the poses only.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def normal_equations(
     """Gauss-Newton system at the present poses and depths.
 
     images [T,H,W,3]; frames [n] indices; w2c [T,4,4]; hosts: positions in `frames`; targets [n] bool; rho
-    [hosts,H,W]; stride: every how many host pixels in a row and column; scale2: squared colour difference at which the robust weight has fallen to a quarter.
+    [hosts,H,W]; stride: every how many host pixels in a row and column; scale2: squared colour difference at which
+    the robust weight has fallen to a quarter.
     Writes h [6n,6n], b [6n], e [cells,6n] and d, g [cells] (mixed and depth blocks, depth gradient).
     Returns the mean robust cost and the share of (host pixel, target) pairs that land inside the target.
     """
@@ -278,7 +279,7 @@ def adjust(
 def align_frame(
     images: Array, frame: int, w2c: Array, hosts: Array, rho: Array, focal: float, scale2: float, steps: int
 ) -> None:
-    """Gauss-Newton on the pose of one frame, in place, with the hosts' poses and depths fixed (hosts: frame indices)."""
+    """Gauss-Newton on the pose of one frame, in place; the hosts (frame indices) keep their poses and depths."""
     _, height, width, _ = images.shape
     n = hosts.shape[0] + 1
     frames, positions = np.empty(n, np.int64), np.arange(1, n)

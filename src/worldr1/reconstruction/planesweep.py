@@ -49,7 +49,7 @@ def _insert(errors: Array, count: int, error: float) -> None:
 
 @njit(cache=True, fastmath=True)
 def _difference(image: Array, u: float, v: float, color: Array) -> float:
-    """Sum of absolute differences between image [H,W,3], sampled at (u, v) counted from the first pixel's centre, and color."""
+    """Sum of absolute differences of image [H,W,3], sampled at (u, v) from the first pixel's centre, to color."""
     u0, v0 = int(u), int(v)
     fu, fv = np.float32(u - u0), np.float32(v - v0)
     w11 = fu * fv

@@ -6,6 +6,7 @@ All videos are [T,H,W,3] float32 with H and W divisible by 4; cameras are world-
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,7 +40,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class Cameras:
-    """World-to-camera [T,4,4] (first = identity), the mean robust colour error, and that of a camera that stands still."""
+    """World-to-camera [T,4,4] (first = identity), the mean robust colour error, and that of standing still."""
 
     w2c: Array
     cost: float
@@ -53,7 +54,7 @@ class Cameras:
 
 def halve(images: Array) -> Array:
     """Mean over 2x2 pixels of images [T,H,W,3]."""
-    frames, height, width, _ = images.shape
+    height, width = images.shape[1:3]
     even = images[:, : height // 2 * 2, : width // 2 * 2]
     return np.ascontiguousarray(
         0.25 * (even[:, ::2, ::2] + even[:, 1::2, ::2] + even[:, ::2, 1::2] + even[:, 1::2, 1::2])
@@ -67,7 +68,7 @@ def spread(frames: int, count: int) -> Array:
 
 def fill_between(w2c: Array, knots: Array) -> None:
     """Overwrites the poses between the knots, in place."""
-    for a, b in zip(knots[:-1], knots[1:], strict=True):
+    for a, b in pairwise(knots):
         for t in range(a + 1, b):
             interpolate(w2c[a], w2c[b], (t - a) / (b - a), w2c[t])
 

@@ -22,8 +22,8 @@ from worldr1.reconstruction.types import Reconstruction
 from worldr1.splats.gaussians import Gaussians, from_depth
 
 PLANES = np.linspace(0.02, 2.6, 24)
-GAUGE_ROWS = (0.45, 0.85)
-GAUGE_COLUMNS = (0.25, 0.75)
+GAUGE_ROWS = (0.5, 1.0)
+GAUGE_COLUMNS = (0.1, 0.9)
 MIN_SIDE = 16
 HOLE_ROUNDS = 4
 
@@ -35,7 +35,7 @@ class StereoReconstructor:
     amplitude, and from standing still; the start that ends in the least colour error wins, so the answer may
     contradict what was asked. A video that a still camera explains as well as any motion counts as still.
     Depth: plane sweep with semi-global smoothing in the key frames, carried to the other frames.
-    Unit of length: the harmonic mean depth in the lower middle of frame 0, where a scene's subject stands, is 1.
+    Unit of length: the harmonic mean depth in the lower half of frame 0, from the ground at the feet to the subject, is 1.
     Nothing is random: the same video gives the same answer.
 
     Args:
@@ -170,7 +170,7 @@ def _key_depths(levels: Levels, cameras: Cameras, keys: Array) -> tuple[Array, A
 
 
 def _unit(rho: Array) -> float:
-    """Harmonic mean depth in the lower middle of frame 0, in the cameras' unit; rho [H,W] is its inverse depth."""
+    """Harmonic mean depth in the lower half of frame 0, in the cameras' unit; rho [H,W] is its inverse depth."""
     height, width = rho.shape
     rows = slice(int(GAUGE_ROWS[0] * height), int(GAUGE_ROWS[1] * height))
     columns = slice(int(GAUGE_COLUMNS[0] * width), int(GAUGE_COLUMNS[1] * width))

@@ -18,7 +18,7 @@ class Reconstruction:
     """Cameras, depth and Gaussians of one video of T frames, H x W pixels.
 
     c2w: [T,4,4] OpenCV camera to world, the first is the identity; lengths are in units of the scene's centre depth,
-        that is the median depth around the centre of frame 0 is 1.
+        the distance of what the video is about (how it is taken is up to the reconstructor).
     intrinsics: [3,3] pixels of the video, pixel centres at +0.5.
     depth: [T,H,W] distance along the optical axis, in the same unit as the translations.
     confidence: [T,H,W] in [0,1]; 0 where the depth is a guess.

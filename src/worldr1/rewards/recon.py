@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,11 +31,12 @@ PSNR_CEILING = 60.0
 class Redrawing:
     """One video's key frames, each drawn from the other key frames.
 
-    frames [K] their indices; drawn [K,3,H,W], where nothing could be drawn the video's own pixels; covered [K,H,W]
-    bool, where something could.
+    frames [K] their indices; originals [K,3,H,W] as the video has them; drawn [K,3,H,W], where nothing could be drawn
+    the video's own pixels; covered [K,H,W] bool, where something could.
     """
 
     frames: Tensor
+    originals: Tensor
     drawn: Tensor
     covered: Tensor
 
@@ -42,11 +45,20 @@ class Redrawing:
         """Share of pixels that could be drawn from other frames, in [0,1]."""
         return float(self.covered.float().mean())
 
+    @property
+    def psnr(self) -> float:
+        """dB over all covered pixels, at most 60; nan when there are none."""
+        error = (self.drawn - self.originals).square().mean(1)[self.covered].mean()
+        return float(-10 * torch.log10(error + 10 ** (-PSNR_CEILING / 10)))
+
 
 @dataclass(frozen=True)
 class ReconDetails:
-    """What the score is made of, each [B]: perceptual distance on covered pixels, PSNR in dB on covered pixels (squared
-    errors averaged over frames before the logarithm, at most 60), coverage, and evidence (see `evidence`), both in [0,1]."""
+    """What the score is made of, each [B].
+
+    lpips: perceptual distance on covered pixels; psnr: dB on covered pixels, squared errors averaged over frames before
+    the logarithm, at most 60; coverage in [0,1]; evidence in [0,1], see `evidence`.
+    """
 
     lpips: Tensor
     psnr: Tensor
@@ -91,27 +103,43 @@ class ReconReward:
         """The parts of the score, each [B]; nan where missing."""
         if reconstructions is None or len(reconstructions) != len(samples):
             raise ValueError("ReconReward needs one reconstruction for each sample.")
-        rows = [self._row(s, r) for s, r in zip(samples, reconstructions, strict=True)]
-        table = torch.tensor(rows, dtype=torch.float32).reshape(len(rows), 4)
-        return ReconDetails(*table.unbind(1))
+        usable = [i for i, (s, r) in enumerate(zip(samples, reconstructions, strict=True)) if _usable(s, r)]
+        with ThreadPoolExecutor(max(1, min(len(usable), numba.get_num_threads()))) as pool:
+            drawings = list(
+                pool.map(
+                    lambda i: redraw(samples[i].video.detach().float().cpu(), reconstructions[i], self.keys), usable
+                )
+            )
+        table = torch.full((4, len(samples)), torch.nan)
+        for i, drawing, distance in zip(usable, drawings, self._distances(drawings), strict=True):
+            table[:, i] = torch.tensor([distance, drawing.psnr, drawing.coverage, evidence(drawing.originals)])
+        return ReconDetails(*table)
 
-    def _row(self, sample: Sample, reconstruction: Reconstruction) -> tuple[float, float, float, float]:
-        video = sample.video.detach().float().cpu()
-        if not (torch.isfinite(video).all() and torch.isfinite(reconstruction.c2w).all()):
-            return (float("nan"),) * 4
-        redrawing = redraw(video, reconstruction, self.keys)
-        original = video[redrawing.frames]
-        seen = redrawing.covered.float()
-        with torch.inference_mode():
-            distance = self.lpips(redrawing.drawn.clamp(0, 1), original, seen).nanmean()
-        error = (redrawing.drawn - original).square().mean(1)[redrawing.covered].mean()
-        psnr = (-10 * torch.log10(error + 10 ** (-PSNR_CEILING / 10))).item()
-        return float(distance), psnr, redrawing.coverage, evidence(original)
+    def _distances(self, drawings: Sequence[Redrawing]) -> list[float]:
+        """Mean perceptual distance of each redrawing; pictures of one size are compared together."""
+        distances = [float("nan")] * len(drawings)
+        for size in {d.drawn.shape[2:] for d in drawings}:
+            places = [i for i, d in enumerate(drawings) if d.drawn.shape[2:] == size]
+            with torch.inference_mode():
+                joint = self.lpips(
+                    torch.cat([drawings[i].drawn for i in places]).clamp(0.0, 1.0),
+                    torch.cat([drawings[i].originals for i in places]),
+                    torch.cat([drawings[i].covered for i in places]).float(),
+                )
+            for i, part in zip(places, joint.split([len(drawings[i].frames) for i in places]), strict=True):
+                distances[i] = float(part.nanmean())
+        return distances
+
+
+def _usable(sample: Sample, reconstruction: Reconstruction) -> bool:
+    return bool(torch.isfinite(sample.video).all()) and bool(torch.isfinite(reconstruction.c2w).all())
 
 
 def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redrawing:
-    """Draw `keys` evenly spread frames of a video [T,3,H,W] each from the others; nothing of a frame reaches its drawing
-    but its camera."""
+    """Draw `keys` evenly spread frames of a video [T,3,H,W] each from the others.
+
+    Nothing of a frame reaches its drawing but its camera.
+    """
     frames = spread(len(video), keys)
     images = np.ascontiguousarray(video[frames].permute(0, 2, 3, 1).numpy(), np.float32)
     w2c = np.linalg.inv(reconstruction.c2w[frames].detach().cpu().double().numpy())
@@ -126,7 +154,8 @@ def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redr
         look_up(images, w2c, k, places, rho, focal, own[k], drawn[k], count[k])
     covered = torch.from_numpy(count > 0)
     picture = torch.from_numpy(drawn).float().permute(0, 3, 1, 2)
-    return Redrawing(torch.from_numpy(frames), torch.where(covered[:, None], picture, video[frames]), covered)
+    originals = video[frames]
+    return Redrawing(torch.from_numpy(frames), originals, torch.where(covered[:, None], picture, originals), covered)
 
 
 def evidence(images: Tensor) -> float:

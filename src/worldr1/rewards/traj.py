@@ -26,9 +26,9 @@ class TrajReward:
 
     e_t is the mean distance between estimated and asked camera centres, over the mean distance that was asked for
     (at least 0.10 scene depths); e_r the mean angle between estimated and asked orientations, over the mean angle
-    asked for (at least 8 degrees). A camera that does not move when asked to has e = 1 and scores at most 0.22; a
-    reversed one has e = 2 and at most 0.05. The factors are multiplied: in a mean, as the paper writes it, a frozen video
-    would keep a half for the rotation it was not asked for.
+    asked for (at least 8 degrees). A camera that does not move when asked to has e = 1 and scores at most 0.25; a
+    reversed one has e = 2 and at most 0.06. The factors are multiplied: in a mean, as the paper writes it, a frozen
+    video would keep a half for the rotation it was not asked for.
 
     Translations are compared in units of scene depth, which a video shows; there is no free similarity, under which a
     nearly still video that trembles the right way would score. The unit may be off by a factor of 1.25 either way,
@@ -54,7 +54,7 @@ def trajectory_score(c2w: Tensor, asked: Trajectory) -> float:
     """Score of estimated cameras [T,4,4] against those asked for; see `TrajReward`. nan when not finite."""
     if c2w.shape != asked.c2w.shape:
         raise ValueError(
-            f"The estimated cameras are {list(c2w.shape)}, those asked for {list(asked.c2w.shape)}; both must be [T,4,4]."
+            f"The cameras found are {list(c2w.shape)}, those asked for {list(asked.c2w.shape)}; both must be [T,4,4]."
         )
     estimated, wanted = c2w.detach().cpu().double(), asked.c2w.detach().cpu().double()
     if not bool(torch.isfinite(estimated).all()):
