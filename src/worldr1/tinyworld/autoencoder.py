@@ -45,8 +45,9 @@ def train_autoencoder(
     videos: Tensor,
     steps: int,
     seed: int,
-    batch: int = 8,
+    frames_a_step: int = 48,
     window: int = 9,
+    whole_share: float = 0.3,
     peak_lr: float = 2e-3,
     bf16: bool = True,
     device: str = "cpu",
@@ -59,7 +60,10 @@ def train_autoencoder(
         videos: uint8 [N,T,3,H,W].
         steps: optimiser steps; the learning rate falls to nearly zero along them.
         seed: of batches and posterior noise.
+        frames_a_step: frames of all training examples of a step together.
         window: frames per training example (4k + 1), cut at random places.
+        whole_share: last share of the steps, in which examples are whole clips; without it the decoder fails on latent
+            frames later than any that it saw.
         on_progress: called with the fraction done.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -71,9 +75,10 @@ def train_autoencoder(
         rate = peak_lr * min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fraction)))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        index = torch.randint(len(videos), (batch,), generator=generator)
-        start = int(torch.randint(videos.shape[1] - window + 1, (1,), generator=generator))
-        clips = videos[index, start : start + window].float().div_(127.5).sub_(1.0).transpose(1, 2).to(device)
+        span = window if fraction < 1.0 - whole_share else videos.shape[1]
+        index = torch.randint(len(videos), (max(1, frames_a_step // span),), generator=generator)
+        start = int(torch.randint(videos.shape[1] - span + 1, (1,), generator=generator))
+        clips = videos[index, start : start + span].float().div_(127.5).sub_(1.0).transpose(1, 2).to(device)
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
             posterior = vae.encode(clips).latent_dist
             mean, logvar = posterior.mean.float(), posterior.logvar.float()

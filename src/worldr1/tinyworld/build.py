@@ -43,7 +43,7 @@ class BuildSettings:
 
     seed: int = 0
     autoencoder_clips: int = 2048
-    autoencoder_steps: int = 1600
+    autoencoder_steps: int = 3600
     clips: int = 16_384
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
