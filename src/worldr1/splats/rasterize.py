@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from worldr1.splats import kernel
+
+PIXELS_PER_BAND = 16384
+CHUNKS_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,26 @@ def _array(value: Tensor) -> NDArray[np.float32]:
 
 
 def _bands(jobs: Jobs) -> int:
-    """Bands per view: one when there are enough views to keep every thread busy."""
-    tiles = -(-jobs.height // kernel.TILE_Y)
-    return max(1, min(tiles, -(-numba.get_num_threads() // max(1, len(jobs.first)))))
+    """Bands per view: one, unless there are fewer views than threads and the pictures are large."""
+    spare = torch.get_num_threads() // max(1, len(jobs.first))
+    rows_of_tiles = -(-jobs.height // kernel.TILE_Y)
+    return max(1, min(spare, rows_of_tiles, jobs.height * jobs.width // PIXELS_PER_BAND))
+
+
+def _run(function: Callable[[int, int], None], items: int) -> None:
+    """Calls function(first, stop) over all items: here when one thread is enough, otherwise in several.
+
+    One thread starts none: on a busy machine every hand-over can cost a time slice, ten times a small picture.
+    """
+    threads = min(torch.get_num_threads(), items)
+    if threads <= 1:
+        function(0, items)
+        return
+    chunks = min(items, CHUNKS_PER_THREAD * threads)
+    edges = [items * k // chunks for k in range(chunks + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(function, *edge) for edge in pairwise(edges)]:
+            done.result()
 
 
 class _Rasterize(torch.autograd.Function):
@@ -71,9 +92,10 @@ class _Rasterize(torch.autograd.Function):
         arrays = tuple(_array(value) for value in (means, scales, quats, opacities, colors))
         image = np.empty((len(jobs.first), jobs.height, jobs.width, 5), np.float32)
         last = np.empty(image.shape[:3], np.int32)
-        request = (*arrays, source, jobs.table(), jobs.views(), _bands(jobs), image, last)
+        bands = _bands(jobs)
+        request = (*arrays, source, jobs.table(), jobs.views(), bands, image, last)
         draw: Callable[..., None] = kernel.forward
-        draw(*request)
+        _run(lambda first, stop: draw(*request, first, stop), len(image) * bands)
         ctx.request = request
         return torch.from_numpy(image)
 
@@ -85,7 +107,8 @@ class _Rasterize(torch.autograd.Function):
         rows = np.cumsum(counts) - counts
         parts = np.zeros((int(counts.sum()), kernel.D_COUNT), np.float32)
         pull_back: Callable[..., None] = kernel.backward
-        pull_back(*ctx.request, _array(d_image), rows, parts)
+        extra = (_array(d_image), rows, parts)
+        _run(lambda first, stop: pull_back(*ctx.request, first, stop, *extra), len(counts))
         d_scene, d_color = np.zeros((len(means), kernel.D_COLOR), np.float32), np.zeros_like(colors)
         for row, (first, count, color_first, _) in zip(rows, np.repeat(table, bands, 0), strict=True):
             d_scene[first : first + count] += parts[row : row + count, : kernel.D_COLOR]
