@@ -98,7 +98,7 @@ def test_cameras_that_hide_everything_are_missing_and_little_overlap_costs(clips
     sample, reward = Sample(clip.video, "", asked), ReconReward()
     exact = truth_of(clip)
     apart = exact.c2w.clone()
-    angles = torch.arange(17) * 1.5
+    angles = torch.arange(17) * (2 * torch.pi / 20)
     apart[:, 0, 0], apart[:, 0, 2] = angles.cos(), angles.sin()
     apart[:, 2, 0], apart[:, 2, 2] = -angles.sin(), angles.cos()
     lost = Reconstruction(apart, exact.intrinsics, exact.depth, exact.confidence, exact.splats)

@@ -67,21 +67,22 @@ def fill_holes(rho: Array, rounds: int) -> None:
 
 @njit(cache=True, fastmath=True, nogil=True)
 def look_up(
-    images: Array, w2c: Array, frame: int, keys: Array, rho: Array, focal: float, own: Array, out: Array, count: Array
+    images: Array, w2c: Array, frame: int, keys: Array, rho: Array, focal: float, own: Array, out: Array, weight: Array
 ) -> None:
-    """Writes the frame drawn from the key frames, out [H,W,3], and from how many each pixel is, count [H,W].
+    """Writes the frame drawn from the key frames, out [H,W,3], and the weight that each pixel's sources have, [H,W].
 
     images [T,H,W,3]; keys [K]; rho [K,H,W]; own [H,W]: inverse depth of `frame`. A key frame counts where its own
-    surface is not in front of the point; the frame itself never does.
+    surface is not in front of the point, by the inverse square of its distance in time; the frame itself never does.
     """
     _, height, width, _ = images.shape
     out[:] = 0.0
-    count[:] = 0.0
+    weight[:] = 0.0
     for k in range(keys.shape[0]):
         if keys[k] == frame:
             continue
         m = relative_poses(w2c, frame, keys[k : k + 1])[0]
         image = images[keys[k]]
+        share = 1.0 / (keys[k] - frame) ** 2
         for i in range(height):
             for j in range(width):
                 p = own[i, j]
@@ -100,13 +101,14 @@ def look_up(
                 near = min(min(rho[k, v0, u0], rho[k, v0, u0 + 1]), min(rho[k, v0 + 1, u0], rho[k, v0 + 1, u0 + 1]))
                 if near > p / z * 1.1 + BEHIND:
                     continue
-                for c in range(3):
-                    out[i, j, c] += (1 - fv) * ((1 - fu) * image[v0, u0, c] + fu * image[v0, u0 + 1, c]) + fv * (
-                        (1 - fu) * image[v0 + 1, u0, c] + fu * image[v0 + 1, u0 + 1, c]
-                    )
-                count[i, j] += 1.0
+                w11 = fu * fv
+                w01, w10, w00 = fu - w11, fv - w11, 1.0 - fu - fv + w11
+                a, b, c, d = image[v0, u0], image[v0, u0 + 1], image[v0 + 1, u0], image[v0 + 1, u0 + 1]
+                for q in range(3):
+                    out[i, j, q] += share * (w00 * a[q] + w01 * b[q] + w10 * c[q] + w11 * d[q])
+                weight[i, j] += share
     for i in range(height):
         for j in range(width):
-            if count[i, j] > 0.0:
+            if weight[i, j] > 0.0:
                 for c in range(3):
-                    out[i, j, c] /= count[i, j]
+                    out[i, j, c] /= weight[i, j]

@@ -35,7 +35,7 @@ class StereoReconstructor:
     amplitude, and from standing still; the start that ends in the least colour error wins, so the answer may
     contradict what was asked. A video that a still camera explains as well as any motion counts as still.
     Depth: plane sweep with semi-global smoothing in the key frames, carried to the other frames.
-    Unit of length: the harmonic mean depth in the lower half of frame 0, from the ground at the feet to the subject, is 1.
+    Unit of length: the harmonic mean depth in the lower half of frame 0 is 1, which is about where a subject stands.
     Nothing is random: the same video gives the same answer.
 
     Args:
