@@ -179,23 +179,22 @@ def scatter(
 def top_view(paths: Mapping[str, Sequence[Sequence[float]]], *, description: str) -> str:
     """Camera paths from above (x to the right, z upwards), each a list of c2w rows (12 numbers, 3x4 row-major).
 
-    A path's name is its CSS class. The cross marks the scene's centre (0, 0, 1); the first and last camera show what
-    they see.
+    A path's name is its CSS class. The first and last camera show what they see; a cross marks the scene's centre
+    (0, 0, 1) where it lies inside.
     """
-    size, margin = 220, 16
+    width, height, margin = 400, 170, 22
     places = {name: [(pose[3], pose[11]) for pose in poses] for name, poses in paths.items()}
-    everything = [(0.0, 0.0), (0.0, 1.0), *(p for path in places.values() for p in path)]
+    everything = [(0.0, 0.0), *(p for path in places.values() for p in path)]
     xs, zs = [p[0] for p in everything], [p[1] for p in everything]
-    extent = max(max(xs) - min(xs), max(zs) - min(zs), 0.5) * 1.15
     middle_x, middle_z = (max(xs) + min(xs)) / 2, (max(zs) + min(zs)) / 2
-    scale = (size - 2 * margin) / extent
+    scale = min((width - 2 * margin) / max(max(xs) - min(xs), 0.5), (height - 2 * margin) / max(max(zs) - min(zs), 0.3))
 
     def place(x: float, z: float) -> tuple[float, float]:
-        return size / 2 + (x - middle_x) * scale, size / 2 - (z - middle_z) * scale
+        return width / 2 + (x - middle_x) * scale, height / 2 - (z - middle_z) * scale
 
     cx, cy = place(0.0, 1.0)
     cross = f'<path class="centre" d="M{cx - 5:.1f} {cy:.1f}h10M{cx:.1f} {cy - 5:.1f}v10"/>'
-    parts = [cross]
+    parts = [cross] if margin < cy < height - margin and margin < cx < width - margin else []
     for name, path in places.items():
         corners = [place(*p) for p in path]
         line = "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
@@ -205,8 +204,8 @@ def top_view(paths: Mapping[str, Sequence[Sequence[float]]], *, description: str
             turn = math.atan2(-forward[1], forward[0])
             x, y = corners[k]
             rays = "".join(
-                f"M{x:.1f} {y:.1f}l{11 * math.cos(turn + side):.1f} {11 * math.sin(turn + side):.1f}"
+                f"M{x:.1f} {y:.1f}l{14 * math.cos(turn + side):.1f} {14 * math.sin(turn + side):.1f}"
                 for side in (-0.55, 0.55)
             )
             parts.append(f'<path class="view {name}" d="{rays}"/>')
-    return _svg("".join(parts), description, size, size)
+    return _svg("".join(parts), description, height, width)

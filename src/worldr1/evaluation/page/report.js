@@ -40,9 +40,9 @@
   const draw = () => {
     const ratio = devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight, pen = canvas.getContext("2d");
     canvas.width = w * ratio; canvas.height = h * ratio; pen.scale(ratio, ratio);
-    const unit = Math.min(w, h) * 0.42 * zoom, [sy, cy, sp, cp] = [Math.sin(yaw), Math.cos(yaw), Math.sin(pitch), Math.cos(pitch)];
+    const unit = Math.min(w, h) * 0.72 * zoom, [sy, cy, sp, cp] = [Math.sin(yaw), Math.cos(yaw), Math.sin(pitch), Math.cos(pitch)];
     const place = ([x, y, z]) => {
-      const a = x, b = -y, c = z - 0.75, u = cy * a + sy * c, d = -sy * a + cy * c;
+      const a = x, b = -y, c = z - 0.45, u = cy * a + sy * c, d = -sy * a + cy * c;
       return [w / 2 + u * unit, h / 2 - (cp * b + sp * d) * unit];
     };
     const line = (points, close) => {
@@ -54,7 +54,7 @@
     for (let k = -2; k <= 7; k++) { line([[-1, 0.38, k / 4], [1, 0.38, k / 4]]); }
     pen.strokeStyle = color("soft");
     line([[-0.05, 0, 1], [0.05, 0, 1]]); line([[0, -0.05, 1], [0, 0.05, 1]]); line([[0, 0, 0.95], [0, 0, 1.05]]);
-    const data = clips[clip], tangent = Math.tan(data.fov * Math.PI / 360) * 0.14;
+    const data = clips[clip], tangent = Math.tan(data.fov * Math.PI / 360) * 0.08;
     for (const name of ["asked", "base", "trained"]) {
       const poses = data[name];
       if (!poses) continue;
@@ -64,7 +64,7 @@
       pen.setLineDash([]); pen.lineWidth = 1;
       for (let k = 0; k < poses.length; k += 4) {
         const m = poses[k], to = (x, y, z) => [0, 1, 2].map(r => m[4 * r] * x + m[4 * r + 1] * y + m[4 * r + 2] * z + m[4 * r + 3]);
-        const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([a, b]) => to(a * tangent, b * tangent, 0.14));
+        const corners = [[-1, -1], [1, -1], [1, 1], [-1, 1]].map(([a, b]) => to(a * tangent, b * tangent, 0.08));
         line(corners, true); corners.forEach(c => line([to(0, 0, 0), c]));
       }
     }
