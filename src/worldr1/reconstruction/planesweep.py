@@ -32,7 +32,7 @@ def _best_half(errors: Array, count: int) -> float:
     if count == 0:
         return UNSEEN
     half = (count + 1) // 2
-    total = np.float32(0.0)
+    total = 0.0
     for q in range(half):
         total += errors[q]
     return min(total / half, CEILING) + (ALONE if count == 1 else 0.0)
@@ -120,7 +120,7 @@ def _box(cost: Array) -> Array:
 
 
 @njit(cache=True, fastmath=True)
-def _path_step(cost: Array, before: Array, now: Array, total: Array, small: float, large: float) -> None:
+def _path_step(cost: Array, before: Array, now: Array, total: Array, small: np.float32, large: np.float32) -> None:
     depths = cost.shape[0]
     least = before[0]
     for d in range(1, depths):

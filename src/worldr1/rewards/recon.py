@@ -146,7 +146,7 @@ def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redr
     places = np.arange(len(frames))
     own, weight = np.empty(rho.shape), np.empty(rho.shape)
     drawn = np.empty(images.shape)
-    for k in places:
+    for k in range(len(frames)):
         splat_depth(w2c, k, places, rho, focal, own[k])
         fill_holes(own[k], HOLE_ROUNDS)
         look_up(images, w2c, k, places, rho, focal, own[k], drawn[k], weight[k])

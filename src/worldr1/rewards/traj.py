@@ -27,8 +27,8 @@ class TrajReward:
     e_t is the mean distance between estimated and asked camera centres, over the mean distance that was asked for
     (at least 0.10 scene depths); e_r the mean angle between estimated and asked orientations, over the mean angle
     asked for (at least 8 degrees). A camera that does not move when asked to has e = 1 and scores at most 0.25; a
-    reversed one has e = 1.8 or more and at most 0.08. The factors are multiplied: in a mean, as the paper writes it, a frozen
-    video would keep a half for the rotation it was not asked for.
+    reversed one has e = 1.8 or more and at most 0.08. The factors are multiplied: in a mean, as the paper writes it,
+    a frozen video would keep a half for the rotation it was not asked for.
 
     Translations are compared in units of scene depth, which a video shows; there is no free similarity, under which a
     nearly still video that trembles the right way would score. The unit may be off by a factor of 1.25 either way,
