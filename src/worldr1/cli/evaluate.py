@@ -34,13 +34,14 @@ def evaluate(
         dynamic: how many dynamic ones.
         fitted: how many of the static ones the second evaluator sees (splats fitted by optimisation); 0 leaves it out.
         seed: of prompts and noise.
-        out: where evaluation.json, cameras.json and clips go; by default the run directory, else nowhere.
+        out: where evaluation.json, cameras.json, clips and report.html go; by default the run directory, else nowhere.
         json: print one JSON document, and nothing else, on standard output.
 
     Returns:
         0, also when the run is marked hacked.
     """
     from worldr1.evaluation.model import Extent, evaluate_models
+    from worldr1.evaluation.report import write_report
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
     from worldr1.rl.run import RunDirectory
@@ -50,9 +51,10 @@ def evaluate(
     recipe = load_recipe(stored) if is_run else load_recipe("tiny")
     extent = Extent(prompts=prompts, dynamic=dynamic, fitted=fitted, seed=seed)
     base = _policy(against or (recipe.model.path if is_run else "tiny"), recipe)
-    result = evaluate_models(
-        base, _policy(model, recipe), build_composer(recipe), recipe, extent, out or (Path(model) if is_run else None)
-    )
+    target = out or (Path(model) if is_run else None)
+    result = evaluate_models(base, _policy(model, recipe), build_composer(recipe), recipe, extent, target)
+    if target is not None:
+        logger.info("report %s", write_report(target))
     if json:
         sys.stdout.write(json_.dumps(result, indent=1) + "\n")
     else:

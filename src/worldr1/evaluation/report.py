@@ -2,7 +2,7 @@
 
 Reads from the run directory what is there: recipe.yaml and metrics.jsonl (training), samples/step-*/ and
 samples/prompts.json (clips kept while training), evaluation.json, cameras.json and samples/evaluation/ (`worldr1
-evaluate`), modes.json and modes.png (the base's two modes). What is missing is left out of the page.
+evaluate`), modes.png (the base's two modes, see `distribution.modes`). What is missing is left out of the page.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ class RunRecord:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     cameras: Sequence[Mapping[str, Any]] = ()
     clips: Sequence[Clip] = ()
-    modes: Mapping[str, Any] = field(default_factory=dict)
     modes_picture: str = ""
 
 
@@ -67,7 +66,6 @@ def read_run(run_dir: Path) -> RunRecord:
         evaluation=evaluation,
         cameras=_json(run_dir / "cameras.json", []),
         clips=_evaluated_clips(run_dir, evaluation) or _training_clips(run_dir),
-        modes=_json(run_dir / "modes.json", {}),
         modes_picture=data_uri(picture) if picture.is_file() else "",
     )
 
