@@ -43,18 +43,18 @@ def load_pipeline(
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
     """
-    from diffusers import AutoencoderKLWan, WanPipeline
-
     source = Path(name)
     if (source / "recipe.yaml").is_file():
         name, lora = _trained(source, lora)
     where = _directory_or_hub_name(str(name))
+    if lora is not None and not (Path(lora) / "pytorch_lora_weights.safetensors").is_file():
+        raise FileNotFoundError(f"no adapter in {lora}; it must hold pytorch_lora_weights.safetensors")
+    from diffusers import AutoencoderKLWan, WanPipeline
+
     vae = AutoencoderKLWan.from_pretrained(where, subfolder="vae", torch_dtype=torch.float32)
     pipeline = WanPipeline.from_pretrained(where, vae=vae, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     if lora is not None:
-        if not (Path(lora) / "pytorch_lora_weights.safetensors").is_file():
-            raise FileNotFoundError(f"no adapter in {lora}; it must hold pytorch_lora_weights.safetensors")
         pipeline.load_lora_weights(str(lora))
     return pipeline.to(device)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,22 @@ def test_doctor_tells_what_mends_a_missing_library(monkeypatch: pytest.MonkeyPat
 def test_tinyworld_path_is_a_directory_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tinyworld", "path"]) == 0
     assert Path(capsys.readouterr().out.strip()).parts[-3:] == ("tinyworld", "weights", "pipeline")
+
+
+def test_tinyworld_build_hands_on_its_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from worldr1.tinyworld import build as module
+
+    calls = []
+
+    def rebuild(work: Path, output: Path, settings: module.BuildSettings, report: Callable[[str, float], None]) -> None:
+        calls.append((work, output, settings.seed, settings.device))
+        for done in range(101):
+            report("rendering", done / 100)
+
+    monkeypatch.setattr(module, "build", rebuild)
+    words = ["--out", str(tmp_path / "o"), "--work", str(tmp_path / "w"), "--seed", "3", "--device", "cpu"]
+    assert main(["tinyworld", "build", *words]) == 0
+    assert calls == [(tmp_path / "w", tmp_path / "o", 3, "cpu")]
+    assert capsys.readouterr().err.count("rendering") == 21

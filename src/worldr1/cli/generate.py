@@ -45,13 +45,14 @@ def generate(
     """
     import torch
 
-    from worldr1.evaluation.video import write_video
-    from worldr1.generation import generate as make
     from worldr1.pipelines import load_pipeline
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     pipeline = load_pipeline(model, lora, dtype, device)
+    from worldr1.evaluation.video import write_video
+    from worldr1.generation import generate as make
+
     video = make(
         pipeline,
         prompt,
