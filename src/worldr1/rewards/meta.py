@@ -1,0 +1,103 @@
+"""S_meta: the rebuilt scene, seen from where no camera was, judged by a critic that knows the prompt.
+
+World-R1, section "3D-aware reward": Qwen3-VL looks at a view off the trajectory and gives a digit from 0 to 9, which is
+multiplied by 0.1. The tiny critic does the same with ten logits; its score is the expected digit times 0.1, so that it
+lies in [0, 0.9].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from worldr1.camera import se3
+from worldr1.camera.trajectory import Trajectory
+from worldr1.reconstruction.types import Reconstruction
+from worldr1.rewards.types import Sample
+from worldr1.splats.render import render_batch
+from worldr1.tinyworld.critic import Critic, critics_dir, judge, load_critic
+
+SIDEWAYS = math.radians(14.0)
+RAISED = math.radians(14.0)
+DIGITS = 10
+
+
+def _azimuth(positions: Tensor, target: Tensor) -> Tensor:
+    """Angles [T] of positions [T,3] about the target's vertical axis; 0 is straight in front, positive to the right."""
+    offset = positions - target
+    return torch.atan2(offset[:, 0], -offset[:, 2])
+
+
+def meta_view_pose(trajectory: Trajectory, sideways: float = SIDEWAYS, raised: float = RAISED) -> Tensor:
+    """A camera-to-world pose [4,4] off the trajectory, the same for every video that was asked for this trajectory.
+
+    It looks at the point that the trajectory looks at on average, at the depth of the scene's centre; it stands as far
+    from it as the trajectory does on average, `raised` radians above the floor's plane, and `sideways` radians beyond
+    the end of the path, on the side to which the path goes less (the right one when it goes to neither).
+    """
+    c2w = trajectory.c2w.double()
+    positions, forward = c2w[:, :3, 3], c2w[:, :3, 2]
+    centre = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
+    reach = (centre - positions).norm(dim=1, keepdim=True)
+    target = (positions + forward * reach).mean(0)
+    angles = _azimuth(positions, target)
+    beyond = float(angles.max()) + sideways if angles.max() <= -angles.min() + 1e-6 else float(angles.min()) - sideways
+    distance = float((positions - target).norm(dim=1).mean())
+    direction = torch.tensor(
+        [math.sin(beyond) * math.cos(raised), -math.sin(raised), -math.cos(beyond) * math.cos(raised)],
+        dtype=torch.float64,
+    )
+    right = torch.tensor([math.cos(beyond), 0.0, math.sin(beyond)], dtype=torch.float64)
+    down = torch.linalg.cross(-direction, right)
+    rotation = torch.stack([right, down, -direction], dim=1)
+    return se3.compose(rotation, target + distance * direction).float()
+
+
+def meta_views(
+    trajectories: Sequence[Trajectory], reconstructions: Sequence[Reconstruction], height: int, width: int
+) -> Tensor:
+    """Off-trajectory renderings [B,3,H,W] in [0,1] of B reconstructed scenes; black where nothing was rebuilt."""
+    poses = [meta_view_pose(trajectory)[None] for trajectory in trajectories]
+    intrinsics = torch.stack([reconstruction.intrinsics for reconstruction in reconstructions])
+    views = render_batch([r.splats for r in reconstructions], poses, intrinsics, height, width)
+    return torch.cat([view.image for view in views]).clamp(0.0, 1.0)
+
+
+def expected_digit(logits: Tensor) -> Tensor:
+    """Expectation [B] of the digit under logits [B,10], in [0, 9]."""
+    return logits.softmax(-1) @ torch.arange(DIGITS, dtype=logits.dtype, device=logits.device)
+
+
+class MetaReward:
+    """S_meta in [0, 0.9] per video; nan where the scene is empty or the view is not finite."""
+
+    name = "meta"
+    needs_reconstruction = True
+
+    def __init__(self, critic: Critic) -> None:
+        """`critic` with ten outputs, the logits of the digits."""
+        self.critic = critic
+
+    @classmethod
+    def from_directory(cls, directory: Path | None = None) -> MetaReward:
+        """With the critic `meta.safetensors` of a directory, by default the shipped one; raises as `load_critic`."""
+        return cls(load_critic((directory or critics_dir()) / "meta.safetensors")[0])
+
+    def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
+        """Scores [B]. Raises ValueError when there is not one reconstruction per sample."""
+        if reconstructions is None or len(reconstructions) != len(samples):
+            given = "none" if reconstructions is None else len(reconstructions)
+            raise ValueError(f"MetaReward: {len(samples)} samples need as many reconstructions, got {given}.")
+        scores = torch.full((len(samples),), torch.nan)
+        usable = [i for i, r in enumerate(reconstructions) if len(r.splats)]
+        if not usable:
+            return scores
+        height, width = samples[usable[0]].video.shape[-2:]
+        views = meta_views([samples[i].trajectory for i in usable], [reconstructions[i] for i in usable], height, width)
+        digits = expected_digit(judge(self.critic, views, [samples[i].prompt for i in usable]))
+        scores[usable] = 0.1 * digits.cpu()
+        return scores
