@@ -58,7 +58,7 @@ def test_bad_settings_are_told() -> None:
 
 @pytest.fixture(scope="module")
 def clips() -> tuple[list[str], Tensor, Tensor, Tensor]:
-    """Prompts of held-out scenes, static and dynamic; clips [B,T,3,H,W] right, without an object, with a wrong colour."""
+    """Prompts of held-out scenes, static and dynamic; clips [B,T,3,H,W]: right, an object missing, a wrong colour."""
     rng = np.random.default_rng(78)
     scenes = [sample_scene(rng, dynamic=i % 4 == 3, split="test") for i in range(CLIPS)]
     trajectories = [Trajectory.from_moves((MOVES[i % len(MOVES)],), 17) for i in range(CLIPS)]

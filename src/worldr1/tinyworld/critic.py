@@ -114,7 +114,7 @@ class Critic(nn.Module):
             nn.BatchNorm2d(third),
             nn.ReLU(),
             Residual(third),
-        )
+        ).to(memory_format=torch.channels_last)
         self.place = nn.Parameter(0.02 * torch.randn(CELLS, WIDTH))
         self.words = nn.Embedding(vocabulary, WIDTH)
         self.order = nn.Parameter(0.02 * torch.randn(MAX_TOKENS, WIDTH))
@@ -129,7 +129,8 @@ class Critic(nn.Module):
         """Features [B,64,W] of images [B,3,64,64] in [0,1]. Raises ValueError for another shape."""
         if images.ndim != 4 or images.shape[1:] != (3, SIDE, SIDE):
             raise ValueError(f"Critic: images must be [B,3,{SIDE},{SIDE}], got {list(images.shape)}.")
-        return self.trunk(images.mul(4.0).sub(2.0)).flatten(2).transpose(1, 2)
+        scaled = images.mul(4.0).sub(2.0).contiguous(memory_format=torch.channels_last)
+        return self.trunk(scaled).flatten(2).transpose(1, 2)
 
     def read(self, grid: Tensor, tokens: Tensor) -> Tensor:
         """Outputs [B,K,outputs] for the features of B images, each with K captions: tokens [B,K,L], 0 for none."""

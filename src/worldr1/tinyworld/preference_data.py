@@ -45,7 +45,6 @@ class PreferenceSet:
         latent: decoded from damaged latents.
         edited: after the autoencoder, an object missing, small, faint or another, or another setting.
         tokens: [N,C,L] int16, C captions each, of which the first is right.
-        agreement: [N,C] of `clean` with each caption.
     """
 
     raw: Tensor
@@ -54,7 +53,6 @@ class PreferenceSet:
     latent: Tensor
     edited: Tensor
     tokens: Tensor
-    agreement: Tensor
 
 
 def damage(latents: Tensor, std: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
@@ -93,7 +91,7 @@ def preference_part(vae: AutoencoderKLWan, clips: int, seed: tuple[int, ...], sp
     latents, early_latents, edited_latents = (to_latents(vae, x) for x in (raw, early, edited))
     damaged = damage(latents, torch.tensor(vae.config.latents_std), torch.rand(clips, generator=generator), generator)
     picked = torch.stack([torch.from_numpy(np.sort(rng.permutation(WINDOW)[:PICKED])) for _ in orders])
-    captions = [captions_of(rng, order, split) for order in orders]
+    captions = [captions_of(rng, order, split)[0] for order in orders]
 
     def frames(videos: Tensor) -> Tensor:
         return pack_video(videos[torch.arange(clips)[:, None], picked].flatten(0, 1))
@@ -104,6 +102,5 @@ def preference_part(vae: AutoencoderKLWan, clips: int, seed: tuple[int, ...], sp
         early=frames(to_videos(vae, early_latents)),
         latent=frames(to_videos(vae, damaged)),
         edited=frames(to_videos(vae, edited_latents)),
-        tokens=torch.stack([t for t, _ in captions]).repeat_interleave(PICKED, 0),
-        agreement=torch.stack([a for _, a in captions]).float().repeat_interleave(PICKED, 0),
+        tokens=torch.stack(captions).repeat_interleave(PICKED, 0),
     )
