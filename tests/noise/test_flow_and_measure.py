@@ -112,12 +112,12 @@ def moved(shift: float) -> Trajectory:
     return Trajectory(c2w)
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.25, 1.0, 3.375])
+@pytest.mark.parametrize("shift", [0.0, 0.3, 1.0, 3.4565])
 def test_the_ideal_of_a_translation_is_the_overlap(shift: float) -> None:
     fraction = shift % 1.0
     ideal = ideal_flow_correlation(moved(shift), (2, *SIZE))
     assert float(ideal[0]) == pytest.approx(1.0, abs=1e-6)
-    assert float(ideal[1]) == pytest.approx(max(fraction, 1 - fraction), abs=1 / 16)
+    assert float(ideal[1]) == pytest.approx(max(fraction, 1 - fraction), abs=0.01)
 
 
 def test_the_ideal_of_a_zoom_is_the_root_of_the_area() -> None:

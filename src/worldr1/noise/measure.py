@@ -11,6 +11,7 @@ from worldr1.camera.trajectory import Trajectory
 from worldr1.noise.flow import latent_poses, pixel_centres, plane_returns
 
 _NEAR = 1e-6
+_SPREAD = (0.7548776662466927, 0.5698402909980532)
 
 
 def flow_correlation(noise: Tensor, trajectory: Trajectory) -> Tensor:
@@ -50,12 +51,13 @@ def ideal_flow_correlation(trajectory: Trajectory, shape: tuple[int, int, int], 
 
     A cell of frame ``k`` covers a region A of the first frame's image and is paired with cell B; integrals of white
     noise over regions, scaled to variance 1, correlate by ``|A and B| / sqrt(|A| |B|)``. Areas are taken on
-    ``samples`` by ``samples`` points a cell; the result is the mean over the pairs.
+    ``samples**2`` points a cell, spread evenly by an additive recurrence so that no shift falls between them, to about
+    0.01; the result is the mean over the pairs.
 
     Args:
         trajectory: the camera.
         shape: ``(T, H, W)`` of the latents.
-        samples: points per cell and side.
+        samples: root of the number of points a cell.
 
     Returns:
         ``[T]`` float64; nan where no cell sees the first frame.
@@ -64,7 +66,8 @@ def ideal_flow_correlation(trajectory: Trajectory, shape: tuple[int, int, int], 
         ValueError: when the latent frames do not fall on video frames.
     """
     _, height, width = shape
-    offsets = pixel_centres(samples, samples).flatten(1) / samples - 0.5
+    steps = torch.arange(samples * samples, dtype=torch.float64) + 0.5
+    offsets = torch.stack([steps * rate % 1.0 - 0.5 for rate in _SPREAD])
     centres = pixel_centres(height, width).flatten(1)
     points = (centres[:, :, None] + offsets[:, None]).flatten(1)
     origin = _origins(trajectory, shape, points).unflatten(-1, (-1, samples * samples))
