@@ -183,7 +183,7 @@ def new_critic(outputs: int) -> Critic:
 def save_critic(critic: Critic, file: Path, notes: dict[str, float]) -> None:
     """Write weights in half precision, with the vocabulary they were trained on and `notes` in the metadata."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {k: v.half() if v.is_floating_point() else v for k, v in critic.state_dict().items()}
+    content = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in critic.state_dict().items()}
     vocabulary = json.dumps(sorted(_tokenizer().get_vocab().items(), key=lambda item: item[1]))
     save_file(content, file, metadata={"format": "pt", "vocabulary": vocabulary, "notes": json.dumps(notes)})
 
