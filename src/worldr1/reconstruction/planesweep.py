@@ -13,6 +13,7 @@ from worldr1.reconstruction.geometry import Array, compose, invert
 UNSEEN = 0.3
 ALONE = 0.03
 CEILING = 0.6
+RIVALS = 0.3
 
 
 @njit(cache=True, fastmath=True)
@@ -176,7 +177,10 @@ def sweep(
     rho: Array,
     confidence: Array,
 ) -> None:
-    """Writes the inverse depth rho [H,W] of frame `host` and how far its cost stands out, confidence [H,W] in [0,1].
+    """Writes the inverse depth rho [H,W] of frame `host` and its confidence [H,W] in [0,1].
+
+    Confidence is how far the cost lies below the mean over all depths, less when many depths cost about as little: it
+    is 0 when 30% of the planes do.
 
     sources: the other frames; planes: inverse depths, evenly spaced; smooth: cost of a step by one plane between
     neighbours in the semi-global sums (a jump costs five times that), 0 for none.
@@ -200,7 +204,12 @@ def sweep(
                 if curve > 1e-9:
                     offset = max(-0.5, min(0.5, 0.5 * (low - high) / curve))
             rho[i, j] = max(planes[0], planes[best] + step * offset)
-            confidence[i, j] = max(0.0, min(1.0, (mean - cost[i, j, best]) / (mean + 0.02)))
+            contrast = max(0.0, min(1.0, (mean - cost[i, j, best]) / (mean + 0.02)))
+            rivals = -1
+            for d in range(depths):
+                if cost[i, j, d] <= cost[i, j, best] + 0.25 * (mean - cost[i, j, best]):
+                    rivals += 1
+            confidence[i, j] = contrast * max(0.0, 1.0 - max(0, rivals) / (RIVALS * depths))
 
 
 @njit(cache=True, fastmath=True)
