@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +33,7 @@ class BuildSettings:
     """Everything that decides the result.
 
     Attributes:
-        seed: of initial weights, corpus, batches and noise.
+        seed: of initial weights, corpus, batches and noise; takes the place of the seeds in `corpus` and `pretrain`.
         autoencoder_clips, autoencoder_steps: training set and length of the autoencoder.
         clips: size of the encoded corpus.
         corpus: what it is made of.
@@ -56,7 +56,7 @@ def _autoencoder(work: Path, settings: BuildSettings, report: Callable[[str, flo
     directory = work / "vae"
     if (directory / "config.json").exists():
         return AutoencoderKLWan.from_pretrained(directory).eval().requires_grad_(False)
-    corpus = CorpusSettings(**{**settings.corpus.__dict__, "seed": settings.seed + 777})
+    corpus = replace(settings.corpus, seed=settings.seed + 777)
     videos = []
     for start in range(0, settings.autoencoder_clips, 256):
         stop = min(start + 256, settings.autoencoder_clips)
@@ -94,14 +94,19 @@ def build(work: Path, output: Path, settings: BuildSettings, report: Callable[[s
     tokenizer = make_tokenizer()
     shards = work / "latents"
     write_shards(
-        shards, settings.corpus, settings.clips, vae, tokenizer, lambda done: report("encoding the corpus", done)
+        shards,
+        replace(settings.corpus, seed=settings.seed),
+        settings.clips,
+        vae,
+        tokenizer,
+        lambda done: report("encoding the corpus", done),
     )
     torch.manual_seed(settings.seed)
     model = TextToVelocity(make_transformer(), make_text_encoder(len(tokenizer)))
     average = pretrain(
         model,
         lambda: read_shards(shards),
-        settings.pretrain,
+        replace(settings.pretrain, seed=settings.seed),
         work / "transformer",
         tokenise(tokenizer, [""])[0],
         settings.device,

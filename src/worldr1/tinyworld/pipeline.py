@@ -81,15 +81,15 @@ def make_pipeline(
     text_encoder: UMT5EncoderModel,
     tokenizer: PreTrainedTokenizerBase,
 ) -> WanPipeline:
-    """The parts as a `WanPipeline` with the flow-Euler scheduler at Wan's shift."""
-    from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline
+    """The parts as a `WanPipeline` with Wan's own scheduler, whose noise levels are those of our sampler."""
+    from diffusers import UniPCMultistepScheduler, WanPipeline
 
     return WanPipeline(
         tokenizer=tokenizer,
         text_encoder=text_encoder,
         vae=vae,
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(shift=SHIFT),
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=SHIFT),
     )
 
 
