@@ -187,3 +187,12 @@ def test_held_out_prompts_fit_their_scenes(prompts: list[HeldOutPrompt]) -> None
     for p in prompts:
         clip = render_clips([p.scene], [p.trajectory])[0]
         assert clip.prompt == p.prompt
+
+
+def test_a_base_with_nothing_to_lose_is_no_hack() -> None:
+    guard = compare("objects", [0.0, 0.0], [0.0, 0.5])
+    assert guard is not None
+    assert np.isnan(guard.ratio.value)
+    assert np.isnan(guard.ratio.low)
+    assert guard.inside
+    assert reasons([guard]) == []

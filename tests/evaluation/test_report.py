@@ -94,6 +94,14 @@ def test_a_hacked_run_says_so(run: Path, tmp_path: Path) -> None:
     assert "objects fell to 0.270" in text
 
 
+def test_an_undefined_ratio_is_left_blank(run: Path, tmp_path: Path) -> None:
+    result = json.loads((run / "evaluation.json").read_text())
+    result["guards"]["objects"] |= {"base": 0.0, "ratio": None, "ci95": [None, None]}
+    (tmp_path / "evaluation.json").write_text(json.dumps(result | {"clips": []}))
+    parsed = parse(write_report(tmp_path).read_text())
+    assert sum("gauge" in (attributes.get("class") or "") for _, attributes in parsed.seen) == len(result["guards"]) - 1
+
+
 def test_before_evaluation_only_training_is_shown(tmp_path: Path) -> None:
     text = parse(write_report(make_run(tmp_path / "run", evaluated=False)).read_text()).text
     assert "Reward while training" in text

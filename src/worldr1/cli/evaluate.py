@@ -90,7 +90,8 @@ def _show(result: dict[str, Any]) -> None:
     guards = Table("guard", "trained / base", "band", "", box=None, pad_edge=False)
     for name, guard in result["guards"].items():
         state = "[green]inside[/]" if guard["inside"] else "[red]left[/]"
-        guards.add_row(name, f"{guard['ratio']:.3f}", f">= {guard['band']}", state)
+        ratio = "" if guard["ratio"] is None else f"{guard['ratio']:.3f}"
+        guards.add_row(name, ratio, f">= {guard['band']}", state)
     console.print(guards)
     low, high = result["ci95"]["gap_closed"]
     console.print(f"gain {result['gain_db']:.2f} dB, gap closed {result['gap_closed']:.1%} ({low:.1%} to {high:.1%})")

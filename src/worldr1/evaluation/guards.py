@@ -47,8 +47,8 @@ class Guard:
 
     @property
     def inside(self) -> bool:
-        """Whether the ratio is at its band or above."""
-        return self.ratio.value >= self.band
+        """Whether the ratio is at its band or above, or undefined because the base had nothing to lose (mean 0)."""
+        return not self.ratio.value < self.band
 
 
 def measure_guards(

@@ -36,6 +36,7 @@ def paired_bootstrap(
 
     A row is a prompt; rows are resampled whole, so the pairing of base, trained and ground truth stays.
     Rows with a missing value (nan) in any column are left out before resampling.
+    Resamples on which the statistic is undefined (nan) do not count; the interval is nan when none is left.
 
     Args:
         columns: arrays of shape [N].
@@ -58,7 +59,9 @@ def paired_bootstrap(
         raise ValueError("no prompt has a value in every column; nothing can be estimated")
     rows = np.random.default_rng(seed).integers(0, n, size=(resamples, n))
     draws = statistic(*[column[rows] for column in table])
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    defined = draws[np.isfinite(draws)]
+    bounds = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(defined, bounds) if len(defined) else (float("nan"), float("nan"))
     return Estimate(value=float(statistic(*table)), low=float(low), high=float(high), n=n)
 
 
