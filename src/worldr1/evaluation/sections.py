@@ -250,7 +250,8 @@ def guards_table(run: RunRecord) -> str:
         ratio, gauge = "", ""
         if None not in (guard["ratio"], *guard["ci95"]):
             ratio = f"{guard['ratio']:.3f}<small>{_range(guard['ci95'], 3)}</small>"
-            gauge = _gauge(guard["ratio"], *guard["ci95"], guard["band"], guard["inside"])
+            low, high = guard["ci95"]
+            gauge = _gauge(guard["ratio"], low, high, guard["band"], guard["inside"])
         rows.append(
             f"<tr><td>{escape(name.replace('_', ' '))}<small>{escape(guard['meaning'])}</small></td>"
             f"<td>{guard['base']:.3f}</td><td>{guard['trained']:.3f}</td><td>{truth}</td>"
