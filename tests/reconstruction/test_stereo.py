@@ -65,18 +65,19 @@ def test_the_unit_of_length_is_the_scene_depth(truth, found) -> None:
             assert 0.6 < ratio < 1.5
 
 
-def test_confident_depth_agrees_with_ground_truth_where_the_camera_moves_sideways(truth, found) -> None:
+def test_depth_agrees_with_ground_truth_and_confidence_says_where(truth, found) -> None:
+    """Median error of inverse depth, of which a clip spans 0.08 to 1.7, over the clips whose camera shows depth."""
     clean, _, _ = truth
-    for i in (2, 6):
+    errors, sure_errors, unsure_errors = [], [], []
+    for i in (0, 1, 2, 5, 6, 7):
         keys = [0, 8, 16]
-        inverse, wanted = 1.0 / found[i].depth[keys], 1.0 / clean[i].depth[keys]
-        confidence = found[i].confidence[keys]
-        sure, unsure = confidence > confidence.quantile(0.7), confidence < confidence.quantile(0.3)
-        scale = float((inverse[sure] * wanted[sure]).sum() / inverse[sure].square().sum())
-        error = (scale * inverse - wanted).abs()
-        assert float(error[sure].median()) < 0.10
-        assert float(error[sure].mean()) < float(error[unsure].mean())
-        assert np.corrcoef(inverse[sure], wanted[sure])[0, 1] > 0.75
+        inverse, wanted, confidence = 1.0 / found[i].depth[keys], 1.0 / clean[i].depth[keys], found[i].confidence[keys]
+        error = (float((inverse * wanted).sum() / inverse.square().sum()) * inverse - wanted).abs()
+        errors.append(float(error.median()))
+        sure_errors.append(float(error[confidence > confidence.quantile(0.7)].median()))
+        unsure_errors.append(float(error[confidence < confidence.quantile(0.3)].median()))
+    assert np.mean(errors) < 0.10
+    assert np.mean(sure_errors) < 0.9 * np.mean(unsure_errors)
 
 
 def test_what_is_returned_has_the_promised_form(truth, found) -> None:
