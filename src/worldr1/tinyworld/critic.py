@@ -26,6 +26,7 @@ WIDTH = 64
 HEADS = 4
 CELLS = (SIDE // 8) ** 2
 CHANNELS = (24, 48, 64)
+DROPOUT = 0.15
 
 
 def critics_dir() -> Path:
@@ -115,13 +116,18 @@ class Critic(nn.Module):
             nn.ReLU(),
             Residual(third),
         ).to(memory_format=torch.channels_last)
-        self.place = nn.Parameter(0.02 * torch.randn(CELLS, WIDTH))
+        self.place = nn.Parameter(0.1 * torch.randn(CELLS, WIDTH))
         self.words = nn.Embedding(vocabulary, WIDTH)
-        self.order = nn.Parameter(0.02 * torch.randn(MAX_TOKENS, WIDTH))
+        self.order = nn.Parameter(0.5 * torch.randn(MAX_TOKENS, WIDTH))
         self.reading = Attention()
         self.looking = nn.ModuleList([Attention(), Attention()])
         self.head = nn.Sequential(
-            nn.LayerNorm(4 * WIDTH), nn.Linear(4 * WIDTH, 2 * WIDTH), nn.GELU(), nn.Linear(2 * WIDTH, outputs)
+            nn.LayerNorm(4 * WIDTH),
+            nn.Dropout(DROPOUT),
+            nn.Linear(4 * WIDTH, 2 * WIDTH),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(2 * WIDTH, outputs),
         )
         nn.init.normal_(self.words.weight, std=0.5)
 
@@ -201,6 +207,6 @@ def load_critic(file: Path) -> tuple[Critic, dict[str, float]]:
     if metadata.get("vocabulary") != vocabulary:
         raise ValueError(f"The critic {file} was trained on other words than this version's; train it again.")
     content = {k: v.float() if v.is_floating_point() else v for k, v in load_file(file).items()}
-    critic = new_critic(content["head.3.weight"].shape[0])
+    critic = new_critic(content["head.5.weight"].shape[0])
     critic.load_state_dict(content)
     return critic.eval().requires_grad_(False), json.loads(metadata["notes"])

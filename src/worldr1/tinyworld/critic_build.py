@@ -5,25 +5,29 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from safetensors.torch import load_file, save_file
 
 from worldr1.reconstruction.stereo import StereoReconstructor
-from worldr1.tinyworld.critic import save_critic
+from worldr1.tinyworld.critic import Critic, load_critic, save_critic
 from worldr1.tinyworld.critic_data import concatenate
-from worldr1.tinyworld.critic_train import CriticSettings, train_meta_critic, train_preference_critic
+from worldr1.tinyworld.critic_train import CriticSettings, train_meta_critic, train_preference_critic, train_reader
+from worldr1.tinyworld.frame_data import FrameSet, frame_part
 from worldr1.tinyworld.meta_data import MetaSet, meta_part
 from worldr1.tinyworld.preference_data import PreferenceSet, preference_part
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
 
-Set = TypeVar("Set", MetaSet, PreferenceSet)
+Set = TypeVar("Set", FrameSet, MetaSet, PreferenceSet)
 
 PART = 32
 """Clips in one file of training data."""
+FRAME_PART = 512
+"""Frames in one file of the reader's training data."""
 
 
 @dataclass(frozen=True)
@@ -32,23 +36,25 @@ class CriticBuildSettings:
 
     Attributes:
         seed: of scenes, moves and defects.
+        frames: how many frames the reader learns from.
         meta_clips, preference_clips: how many clips each critic learns from.
-        meta, preference: how each is trained.
+        reader, meta, preference: how each is trained.
     """
 
     seed: int = 0
+    frames: int = 8192
     meta_clips: int = 1280
     preference_clips: int = 640
-    meta: CriticSettings = field(default_factory=lambda: CriticSettings(steps=1200, batch=64))
-    preference: CriticSettings = field(default_factory=lambda: CriticSettings(steps=500, batch=32))
+    reader: CriticSettings = field(default_factory=lambda: CriticSettings(steps=1200, lr=2e-3, wrong_captions=3))
+    meta: CriticSettings = field(default_factory=lambda: CriticSettings(steps=800, lr=1e-3))
+    preference: CriticSettings = field(default_factory=lambda: CriticSettings(steps=500, batch=32, lr=1e-3))
 
 
 def _parts(
-    directory: Path, name: str, kind: type[Set], clips: int, make: Callable[[int], Set], report: Callable[[float], None]
+    directory: Path, name: str, kind: type[Set], count: int, make: Callable[[int], Set], report: Callable[[float], None]
 ) -> Set:
     """Read the parts that exist, make the others."""
     directory.mkdir(parents=True, exist_ok=True)
-    count = max(1, clips // PART)
     parts = []
     for index in range(count):
         file = directory / f"{name}-{index:03d}.safetensors"
@@ -61,16 +67,28 @@ def _parts(
     return concatenate(parts)
 
 
+def frame_set(directory: Path, frames: int, seed: int, split: str, report: Callable[[float], None]) -> FrameSet:
+    """`frames` single frames of one split (rounded up to whole parts), kept under `directory`."""
+    return _parts(
+        directory,
+        f"frames-{split}",
+        FrameSet,
+        -(-frames // FRAME_PART),
+        lambda i: frame_part(FRAME_PART, (seed, 0, i), split),
+        report,
+    )
+
+
 def meta_set(
     vae: AutoencoderKLWan, directory: Path, clips: int, seed: int, split: str, report: Callable[[float], None]
 ) -> MetaSet:
-    """Views of `clips` clips of one split (rounded down to whole parts), kept under `directory`."""
+    """Views of `clips` clips of one split (rounded up to whole parts), kept under `directory`."""
     reconstructor = StereoReconstructor()
     return _parts(
         directory,
         f"meta-{split}",
         MetaSet,
-        clips,
+        -(-clips // PART),
         lambda i: meta_part(vae, reconstructor, PART, (seed, 1, i), split),
         report,
     )
@@ -79,15 +97,24 @@ def meta_set(
 def preference_set(
     vae: AutoencoderKLWan, directory: Path, clips: int, seed: int, split: str, report: Callable[[float], None]
 ) -> PreferenceSet:
-    """Frames of `clips` clips of one split (rounded down to whole parts), kept under `directory`."""
+    """Frames of `clips` clips of one split (rounded up to whole parts), kept under `directory`."""
     return _parts(
         directory,
         f"preference-{split}",
         PreferenceSet,
-        clips,
+        -(-clips // PART),
         lambda i: preference_part(vae, PART, (seed, 2, i), split),
         report,
     )
+
+
+def _reader(work: Path, settings: CriticBuildSettings, report: Callable[[str, float], None]) -> Critic:
+    """Train the reader, or read it from `work`."""
+    file = work / "reader.safetensors"
+    if not file.exists():
+        frames = frame_set(work, settings.frames, settings.seed, "train", partial(report, "frames for the critics"))
+        save_critic(train_reader(frames, settings.reader, partial(report, "training the critics to read")), file, {})
+    return load_critic(file)[0]
 
 
 def build_critics(
@@ -106,20 +133,17 @@ def build_critics(
     """
     meta, general = output / "meta.safetensors", output / "general.safetensors"
     if not meta.exists():
-        views = meta_set(
-            vae, work, settings.meta_clips, settings.seed, "train", lambda f: report("scenes for the meta critic", f)
+        reader = _reader(work, settings, report)
+        views = meta_set(vae, work, settings.meta_clips, settings.seed, "train", partial(report, "rebuilt scenes"))
+        save_critic(
+            train_meta_critic(reader, views, settings.meta, partial(report, "training the meta critic")), meta, {}
         )
-        save_critic(train_meta_critic(views, settings.meta, lambda f: report("training the meta critic", f)), meta, {})
     if not general.exists():
+        reader = _reader(work, settings, report)
         frames = preference_set(
-            vae,
-            work,
-            settings.preference_clips,
-            settings.seed,
-            "train",
-            lambda f: report("frames for the preference critic", f),
+            vae, work, settings.preference_clips, settings.seed, "train", partial(report, "frames good and bad")
         )
         critic, standard = train_preference_critic(
-            frames, settings.preference, lambda f: report("training the preference critic", f)
+            reader, frames, settings.preference, partial(report, "training the preference critic")
         )
         save_critic(critic, general, standard)

@@ -1,4 +1,7 @@
-"""Training of the two critics on CPU in minutes: digits by cross-entropy, preferences by Bradley-Terry."""
+"""Training of the two critics on CPU in minutes: digits by cross-entropy, preferences by Bradley-Terry.
+
+Both start from a reader, which has learned on single frames whether what a caption asks for is there.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from worldr1.tinyworld.critic import Critic, new_critic
 from worldr1.tinyworld.degrade import DEGRADATIONS, degrade
+from worldr1.tinyworld.frame_data import FrameSet
 from worldr1.tinyworld.meta_data import MetaSet
 from worldr1.tinyworld.preference_data import PreferenceSet
 
@@ -22,6 +26,7 @@ log = logging.getLogger(__name__)
 DIGITS = 10
 LOG_SIGMA = 2.0
 """Bound of the log standard deviation of a preference score."""
+SHIFT = 5
 GROUPS = 4
 """Kinds of degradation in one batch."""
 
@@ -50,9 +55,16 @@ def _pictures(packed: Tensor) -> Tensor:
     return packed.float().div(255.0)
 
 
-def _mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
+def _moved(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the images mirrored, all shifted by up to `SHIFT` whole pixels; borders are mirrored."""
     flip = torch.rand(len(images), 1, 1, 1, generator=generator) < 0.5
-    return torch.where(flip, images.flip(-1), images)
+    images = torch.where(flip, images.flip(-1), images)
+    height, width = images.shape[-2:]
+    padded = F.pad(images, (SHIFT,) * 4, mode="reflect")
+    start = torch.randint(2 * SHIFT + 1, (2, len(images), 1, 1, 1), generator=generator)
+    rows = (start[0] + torch.arange(height).view(1, 1, -1, 1)).expand(-1, 3, -1, padded.shape[-1])
+    columns = (start[1] + torch.arange(width).view(1, 1, 1, -1)).expand(-1, 3, height, -1)
+    return padded.gather(2, rows).gather(3, columns)
 
 
 def _trimmed(tokens: Tensor) -> Tensor:
@@ -72,7 +84,7 @@ def _optimise(
     average = torch.optim.swa_utils.AveragedModel(
         critic, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(settings.average), use_buffers=True
     )
-    optimizer = torch.optim.AdamW(critic.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = torch.optim.AdamW(critic.parameters(), settings.lr, betas=(0.9, 0.98), weight_decay=0.05)
     running = math.nan
     critic.train()
     for step in range(settings.steps):
@@ -106,6 +118,15 @@ def _fresh(outputs: int, seed: int) -> Critic:
         return new_critic(outputs)
 
 
+def _continued(reader: Critic, outputs: int, seed: int) -> Critic:
+    """A critic that begins with what the reader knows; its last layer is new when it has other outputs."""
+    critic = _fresh(outputs, seed)
+    known = reader.state_dict()
+    mine = critic.state_dict()
+    critic.load_state_dict({k: known[k] if known[k].shape == mine[k].shape else mine[k] for k in mine})
+    return critic
+
+
 def digit_targets(grades: Tensor) -> Tensor:
     """Distributions [...,10] over the digits whose expectation is the grade [...], on the two digits around it."""
     low = grades.floor().clamp(0, DIGITS - 2)
@@ -114,22 +135,55 @@ def digit_targets(grades: Tensor) -> Tensor:
     return (1 - share) * first + share * first.roll(1, -1)
 
 
-def train_meta_critic(
-    data: MetaSet, settings: CriticSettings, on_progress: Callable[[float], None] | None = None
+def _train_digits(
+    critic: Critic,
+    images: Tensor,
+    tokens: Tensor,
+    grades: Tensor,
+    settings: CriticSettings,
+    damage: bool,
+    on_progress: Callable[[float], None] | None,
 ) -> Critic:
-    """A critic with ten logits, trained by cross-entropy with the digits around each view's grade."""
     extra = settings.wrong_captions
 
     def loss_of(critic: Critic, generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(data.images), (settings.batch,), generator=generator)
-        others = torch.rand(settings.batch, data.tokens.shape[1] - 1, generator=generator).argsort(1)[:, :extra] + 1
+        index = torch.randint(len(images), (settings.batch,), generator=generator)
+        others = torch.rand(settings.batch, tokens.shape[1] - 1, generator=generator).argsort(1)[:, :extra] + 1
         picked = torch.cat([torch.zeros(settings.batch, 1, dtype=torch.int64), others], 1)
         rows = index[:, None]
-        images = _mirrored(_pictures(data.images[index]), generator)
-        logits = critic.read(critic.look(images), _trimmed(data.tokens[rows, picked]))
-        return F.cross_entropy(logits.flatten(0, 1), digit_targets(data.grades[rows, picked]).flatten(0, 1))
+        pictures = _moved(_pictures(images[index]), generator)
+        if damage:
+            pictures = _slightly_damaged(pictures, generator)
+        logits = critic.read(critic.look(pictures), _trimmed(tokens[rows, picked]))
+        return F.cross_entropy(logits.flatten(0, 1), digit_targets(grades[rows, picked]).flatten(0, 1))
 
-    return _optimise(_fresh(DIGITS, settings.seed), settings, loss_of, on_progress)
+    return _optimise(critic, settings, loss_of, on_progress)
+
+
+def _slightly_damaged(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the images with a weak degradation, which leaves what they show: a reader must not mind."""
+    kinds = list(DEGRADATIONS)
+    parts = []
+    for part in images.chunk(GROUPS):
+        kind = kinds[int(torch.randint(len(kinds), (1,), generator=generator))]
+        parts.append(degrade(part, kind, torch.rand(len(part), generator=generator) - 0.5, generator))
+    return torch.cat(parts)
+
+
+def train_reader(
+    data: FrameSet, settings: CriticSettings, on_progress: Callable[[float], None] | None = None
+) -> Critic:
+    """A critic with ten logits for how well a frame agrees with a caption, 9 when all that was asked for is there."""
+    grades = (DIGITS - 1) * data.agreement
+    return _train_digits(_fresh(DIGITS, settings.seed), data.images, data.tokens, grades, settings, True, on_progress)
+
+
+def train_meta_critic(
+    reader: Critic, data: MetaSet, settings: CriticSettings, on_progress: Callable[[float], None] | None = None
+) -> Critic:
+    """A critic with ten logits, trained by cross-entropy with the digits around each view's grade."""
+    critic = _continued(reader, DIGITS, settings.seed)
+    return _train_digits(critic, data.images, data.tokens, data.grades, settings, False, on_progress)
 
 
 def preference_loss(better: Tensor, worse: Tensor) -> Tensor:
@@ -161,7 +215,7 @@ def _degraded_pair(images: Tensor, generator: torch.Generator) -> tuple[Tensor, 
 
 
 def train_preference_critic(
-    data: PreferenceSet, settings: CriticSettings, on_progress: Callable[[float], None] | None = None
+    reader: Critic, data: PreferenceSet, settings: CriticSettings, on_progress: Callable[[float], None] | None = None
 ) -> tuple[Critic, dict[str, float]]:
     """A critic with outputs mu and log sigma, and the location and scale of mu that R_gen standardises with.
 
@@ -178,7 +232,7 @@ def train_preference_critic(
         source = _pictures(torch.where(raw, data.raw[index], data.clean[index]))
         less, more, untouched = _degraded_pair(source, generator)
         versions = [_pictures(x[index]) for x in (data.clean, data.early, data.latent, data.edited)]
-        images = torch.cat([_mirrored(x, generator) for x in (less, more, *versions)])
+        images = torch.cat([_moved(x, generator) for x in (less, more, *versions)])
         tokens = _trimmed(torch.cat([data.tokens[index, :1], data.tokens[rows, column[:, :extra]]], 1))
         grid = critic.look(images)
         scores = critic.read(grid, tokens[:, :1].repeat(6, 1, 1))[:, 0]
@@ -192,7 +246,7 @@ def train_preference_critic(
             losses.append(0.5 * preference_loss(low[untouched], high[other][untouched]))
         return torch.stack(losses).mean()
 
-    critic = _optimise(_fresh(2, settings.seed), settings, loss_of, on_progress)
+    critic = _optimise(_continued(reader, 2, settings.seed), settings, loss_of, on_progress)
     return critic, _standard(critic, data, settings.seed)
 
 
