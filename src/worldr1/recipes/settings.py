@@ -155,6 +155,8 @@ class RewardSettings(Settings):
     recon: Annotated[float, Field(ge=0.0)] = 1.0
     traj: Annotated[float, Field(ge=0.0)] = 1.0
     general: Annotated[float, Field(ge=0.0)] = 1.0
+    sharpness: Annotated[float, Field(gt=0.0)] = 0.46
+    """Energy of the finest differences, against that at half the size, which counts as sharp: blur below it costs."""
     reconstructor: Literal["stereo"] = "stereo"
     critics: str = "tiny"
     """'tiny' (the shipped critics) or a directory that holds them."""

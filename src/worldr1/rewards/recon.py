@@ -83,11 +83,14 @@ class ReconReward:
     name = "recon"
     needs_reconstruction = True
 
-    def __init__(self, lpips: Lpips | None = None, keys: int = 5) -> None:
+    def __init__(self, lpips: Lpips | None = None, keys: int = 5, sharpness: float = SHARP_RATIO) -> None:
         if keys < 2:
             raise ValueError(f"ReconReward needs at least 2 key frames to draw one from another, got {keys}.")
         self.lpips = Lpips() if lpips is None else lpips
+        if sharpness <= 0:
+            raise ValueError(f"sharpness must be positive, got {sharpness}.")
         self.keys = keys
+        self.sharpness = sharpness
 
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]; nan where the video or its cameras are not finite, or hardly anything is covered.
@@ -110,7 +113,9 @@ class ReconReward:
             drawings = list(pool.map(redraw, videos, scenes, [self.keys] * len(usable)))
         table = torch.full((4, len(samples)), torch.nan)
         for i, drawing, distance in zip(usable, drawings, self._distances(drawings), strict=True):
-            table[:, i] = torch.tensor([distance, drawing.psnr, drawing.coverage, evidence(drawing.originals)])
+            table[:, i] = torch.tensor(
+                [distance, drawing.psnr, drawing.coverage, evidence(drawing.originals, self.sharpness)]
+            )
         return ReconDetails(*table)
 
     def _distances(self, drawings: Sequence[Redrawing]) -> list[float]:
@@ -156,21 +161,22 @@ def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redr
     return Redrawing(torch.from_numpy(frames), originals, torch.where(covered[:, None], picture, originals), covered)
 
 
-def evidence(images: Tensor) -> float:
+def evidence(images: Tensor, sharpness: float = SHARP_RATIO) -> float:
     """How much pictures [K,3,H,W] could reveal, in [0,1]: 1 for sharp and textured ones.
 
     Sharpness is the energy of the finest differences against that of differences at half the size: sharp edges give
     0.46 or more, a 5x5 box blur 0.28, and no grain counts for more than sharp edges. Texture is the root
     mean square difference at half the size against 0.03, a third of what the tiny world has. Pictures are first shrunk
-    to at most 64 pixels on the short side.
+    to at most 64 pixels on the short side. `sharpness` is the energy ratio that counts as sharp: what true clips show
+    after the policy's own autoencoder.
     """
     scale = PICTURE_SIDE / min(images.shape[2:])
     if scale < 1.0:
         size = (round(images.shape[2] * scale), round(images.shape[3] * scale))
         images = functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
     fine, coarse = _difference_energy(images), _difference_energy(functional.avg_pool2d(images, 2))
-    sharpness = min(1.0, fine / max(SHARP_RATIO * coarse, 1e-9))
-    return sharpness * min(1.0, coarse**0.5 / PLAIN_GRADIENT)
+    sharp = min(1.0, fine / max(sharpness * coarse, 1e-9))
+    return sharp * min(1.0, coarse**0.5 / PLAIN_GRADIENT)
 
 
 def _difference_energy(images: Tensor) -> float:

@@ -134,7 +134,7 @@ def build_composer(recipe: Recipe) -> RewardComposer:
     folder = critics_dir() if settings.critics == "tiny" else Path(settings.critics)
     makers: dict[str, Callable[[], Reward]] = {
         "meta": lambda: MetaReward.from_directory(folder),
-        "recon": ReconReward,
+        "recon": lambda: ReconReward(sharpness=settings.sharpness),
         "traj": TrajReward,
         "general": lambda: GeneralReward.from_directory(folder),
     }

@@ -115,7 +115,7 @@ class Critic(nn.Module):
             nn.BatchNorm2d(third),
             nn.ReLU(),
             Residual(third),
-        ).to(memory_format=torch.channels_last)
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.place = nn.Parameter(0.1 * torch.randn(CELLS, WIDTH))
         self.words = nn.Embedding(vocabulary, WIDTH)
         self.order = nn.Parameter(0.5 * torch.randn(MAX_TOKENS, WIDTH))

@@ -192,8 +192,8 @@ def preference_loss(better: Tensor, worse: Tensor) -> Tensor:
     The Bradley-Terry probability is averaged over Gaussian scores as HPSv3 does, in MacKay's closed form:
     P = sigmoid((mu_1 - mu_2) / sqrt(1 + pi/8 (sigma_1^2 + sigma_2^2))).
     """
-    spread = sum((2.0 * LOG_SIGMA * torch.tanh(x[..., 1] / LOG_SIGMA)).exp() for x in (better, worse))
-    margin = (better[..., 0] - worse[..., 0]) / torch.sqrt(1.0 + math.pi / 8.0 * spread)
+    first, second = ((2.0 * LOG_SIGMA * torch.tanh(x[..., 1] / LOG_SIGMA)).exp() for x in (better, worse))
+    margin = (better[..., 0] - worse[..., 0]) / torch.sqrt(1.0 + math.pi / 8.0 * (first + second))
     return F.softplus(-margin).mean()
 
 
