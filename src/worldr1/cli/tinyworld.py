@@ -1,7 +1,8 @@
-"""`worldr1 tinyworld`: where the shipped pipeline lies, and how it is built again."""
+"""`worldr1 tinyworld`: where the shipped pipeline lies, how it is built again, and what it draws."""
 
 from __future__ import annotations
 
+import json as json_
 import logging
 import sys
 from collections.abc import Sequence
@@ -12,10 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 def parse(words: Sequence[str]) -> int:
-    """Run `worldr1 tinyworld path` or `worldr1 tinyworld build [options]`."""
+    """Run `worldr1 tinyworld path`, `build` or `modes`, with options."""
     import tyro
 
-    tyro.extras.subcommand_cli_from_dict({"path": path, "build": build}, args=words, prog="worldr1 tinyworld")
+    tyro.extras.subcommand_cli_from_dict(
+        {"path": path, "build": build, "modes": modes}, args=words, prog="worldr1 tinyworld"
+    )
     return 0
 
 
@@ -48,6 +51,36 @@ def build(
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     rebuild(work, out, BuildSettings(seed=seed, device=chosen), _Progress())
     logger.info("the pipeline lies in %s", out)
+
+
+def modes(
+    model: str = "tiny", count: int = 500, seed: int = 0, out: Path = Path("modes.png"), json: bool = False
+) -> None:
+    """Show how consistent the samples of a model are: a histogram of the re-rendering PSNR with frames of both humps.
+
+    Args:
+        model: 'tiny', a run directory or a diffusers directory.
+        count: samples, one for each held-out prompt.
+        seed: of prompts and noise.
+        out: the picture.
+        json: print one JSON document, and nothing else, on standard output.
+    """
+    from worldr1.evaluation.samples import sample_modes
+    from worldr1.pipelines import load_pipeline
+    from worldr1.policy.wan import WanPolicy
+    from worldr1.recipes import load_recipe
+
+    recipe = load_recipe("tiny")
+    policy = WanPolicy(load_pipeline(model), recipe.sampling.guidance, recipe.model.max_tokens)
+    found = sample_modes(policy, recipe, count, seed, out)
+    if json:
+        sys.stdout.write(json_.dumps(found, indent=1) + "\n")
+        return
+    low, high = found["means"]
+    sys.stdout.write(
+        f"{count} samples: humps at {low:.1f} and {high:.1f} dB (ground truth {found['psnr_ground_truth']:.1f}), "
+        f"separation {found['separation']:.2f}, {100 * found['fraction_above']:.0f}% above the valley; {out}\n"
+    )
 
 
 class _Progress:
