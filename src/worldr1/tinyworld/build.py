@@ -1,4 +1,4 @@
-"""Rebuilds the tiny pipeline from a seed: autoencoder, encoded corpus, transformer. Every stage can be resumed."""
+"""Rebuilds the tiny world's models from a seed: autoencoder, transformer, critics. Every stage can be resumed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from worldr1.tinyworld.autoencoder import fit_latent_scale, make_autoencoder, train_autoencoder
 from worldr1.tinyworld.corpus import CorpusSettings, render_range
+from worldr1.tinyworld.critic_build import CriticBuildSettings, build_critics
 from worldr1.tinyworld.latents import pack_video, read_shards, tokenise, write_shards
 from worldr1.tinyworld.pipeline import (
     make_pipeline,
@@ -81,7 +82,7 @@ def _autoencoder(work: Path, settings: BuildSettings, report: Callable[[str, flo
 
 
 def build(work: Path, output: Path, settings: BuildSettings, report: Callable[[str, float], None]) -> Path:
-    """Build the pipeline directory `output`, keeping intermediate results under `work` to resume from.
+    """Build the pipeline directory `output` and `critics` beside it, keeping what resuming needs under `work`.
 
     Args:
         report: called with the stage's name and its fraction done.
@@ -114,4 +115,5 @@ def build(work: Path, output: Path, settings: BuildSettings, report: Callable[[s
     )
     pipeline = make_pipeline(vae, average.transformer.cpu(), average.text_encoder.cpu(), tokenizer)
     save_pipeline(pipeline, output)
+    build_critics(vae, work / "critics", output.with_name("critics"), CriticBuildSettings(seed=settings.seed), report)
     return output
