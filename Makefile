@@ -13,23 +13,23 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help demo test lint format clean
 
 help:
-	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (about 20 minutes on 2 cores)"
-	@echo "make test   install into $(VENV), then lint, type-check and test (about 15 minutes on 2 cores)"
+	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (about 15 minutes on 2 cores)"
+	@echo "make test   install into $(VENV), then lint, type-check and test (about 6 minutes on 2 cores)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make format let ruff format the code"
 	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
 
 demo: $(VENV)/.installed
-	@echo "[1/3] Training the tiny world by reinforcement learning into $(RUN) (about 12 minutes on 2 cores)"
+	@echo "[1/3] Training the tiny world by reinforcement learning into $(RUN) (about 9 minutes on 2 cores)"
 	@if [ -f "$(RUN)/recipe.yaml" ]; then $(BIN)/worldr1 train --resume "$(RUN)"; else $(BIN)/worldr1 train tiny --run "$(RUN)"; fi
-	@echo "[2/3] Evaluating on held-out prompts, base against trained (about 4 minutes)"
+	@echo "[2/3] Evaluating on held-out prompts, base against trained (about 2 minutes)"
 	@$(BIN)/worldr1 evaluate "$(RUN)"
 	@echo "[3/3] Writing the report (under a minute)"
 	@$(BIN)/worldr1 report "$(RUN)"
 	@echo "Open $(CURDIR)/$(RUN)/report.html in a browser."
 
 test: $(VENV)/.installed-dev
-	@echo "Linting, type-checking and testing (about 15 minutes on 2 cores)"
+	@echo "Linting, type-checking and testing (about 6 minutes on 2 cores)"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
