@@ -36,7 +36,6 @@ def test_text_names_the_moves(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_plot_is_a_picture(tmp_path: Path, suffix: str) -> None:
-    pytest.importorskip("matplotlib")
     file = tmp_path / f"path{suffix}"
     assert camera(PROMPT, plot=file) == 0
     assert file.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")

@@ -13,13 +13,12 @@ from worldr1.camera import Trajectory
 from worldr1.rewards.general import GeneralReward, spread_frames
 from worldr1.rewards.types import Sample
 from worldr1.tinyworld import prompt_of, render_clips, sample_scene
-from worldr1.tinyworld.critic import Critic, critics_dir, new_critic
+from worldr1.tinyworld.critic import Critic, new_critic
 from worldr1.tinyworld.critic_scenes import edit_scene, renderable
 from worldr1.tinyworld.degrade import DEGRADATIONS, degrade
 
 CLIPS = 32
 MOVES = ("push in", "pull out", "move left", "orbit right", "pan left", "pull right", "orbit left", "fixed")
-shipped = pytest.mark.skipif(not (critics_dir() / "general.safetensors").is_file(), reason="critics are not built yet")
 
 
 def test_frames_are_spread_over_the_whole_clip() -> None:
@@ -82,7 +81,6 @@ def reward() -> GeneralReward:
     return GeneralReward.from_directory()
 
 
-@shipped
 @pytest.mark.parametrize("kind", sorted(DEGRADATIONS))
 @pytest.mark.parametrize("strength", [0.3, 1.0])
 def test_degraded_clips_lie_below_clean_ones(
@@ -96,7 +94,6 @@ def test_degraded_clips_lie_below_clean_ones(
     assert float(drop.mean() / (drop.std() / math.sqrt(CLIPS))) > 3
 
 
-@shipped
 @pytest.mark.parametrize(("wrong", "least"), [(2, 0.3), (3, 0.2)])
 def test_a_missing_or_wrong_object_costs_much(
     reward: GeneralReward, clips: tuple[list[str], Tensor, Tensor, Tensor], wrong: int, least: float
@@ -107,7 +104,6 @@ def test_a_missing_or_wrong_object_costs_much(
     assert float((drop > 0).float().mean()) > 0.85
 
 
-@shipped
 def test_values_are_bounded_and_good_clips_are_above_zero(
     reward: GeneralReward, clips: tuple[list[str], Tensor, Tensor, Tensor]
 ) -> None:

@@ -17,12 +17,10 @@ from worldr1.rewards.meta import MetaReward, expected_digit, meta_view_pose, met
 from worldr1.rewards.types import Sample
 from worldr1.splats.gaussians import from_depth
 from worldr1.tinyworld import SPOIL_KINDS, prompt_of, render_clips, sample_scene, sample_spoil
-from worldr1.tinyworld.critic import critics_dir
 from worldr1.tinyworld.critic_scenes import edit_scene, renderable
 
 CLIPS = 32
 MOVES = ("push in", "pull out", "move left", "move right", "orbit left", "orbit right", "pull left", "pull right")
-shipped = pytest.mark.skipif(not (critics_dir() / "meta.safetensors").is_file(), reason="critics are not built yet")
 
 
 @pytest.mark.parametrize("moves", [("orbit left",), ("orbit right",), ("move left", "push in"), ("pan right",), ()])
@@ -106,7 +104,6 @@ def scores() -> dict[str, Tensor]:
     return found
 
 
-@shipped
 @pytest.mark.parametrize("kind", ["spoilt", "removed", "recolored", "frozen", "textureless", "other caption"])
 def test_bad_clips_of_held_out_scenes_lie_below_good_ones(scores: dict[str, Tensor], kind: str) -> None:
     """By at least 3 standard errors of the paired difference; a one-sided test at 0.2%."""
@@ -115,7 +112,6 @@ def test_bad_clips_of_held_out_scenes_lie_below_good_ones(scores: dict[str, Tens
     assert float(drop.mean() / (drop.std() / math.sqrt(CLIPS))) > 3
 
 
-@shipped
 def test_scores_have_the_paper_range_and_removing_an_object_costs_much(scores: dict[str, Tensor]) -> None:
     for values in scores.values():
         assert float(values.min()) >= 0
@@ -124,7 +120,6 @@ def test_scores_have_the_paper_range_and_removing_an_object_costs_much(scores: d
     assert float((scores["clean"] > scores["removed"]).float().mean()) > 0.8
 
 
-@shipped
 def test_an_empty_scene_is_missing_and_spoils_no_other() -> None:
     trajectory = Trajectory.from_moves(("orbit left",), 17)
     clip = render_clips([sample_scene(np.random.default_rng(1))], [trajectory])[0]

@@ -6,23 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worldr1.camera.language import MOVES
 from worldr1.camera.trajectory import Trajectory
 from worldr1.tinyworld.render import Clip, render_clips
 from worldr1.tinyworld.scenes import Scene, sample_scene
 from worldr1.tinyworld.spoil import CLEAN, Spoil, sample_spoil
 
-MOVING = (
-    "push in",
-    "pull out",
-    "move left",
-    "move right",
-    "orbit left",
-    "orbit right",
-    "pan left",
-    "pan right",
-    "pull left",
-    "pull right",
-)
+MOVING = tuple(move for move in MOVES if move != "fixed")
 SPOIL_SHARES = {"mix": 0.5, "bend": 0.15, "morph": 0.15, "swim": 0.1, "parallax": 0.1}
 
 
