@@ -8,7 +8,7 @@ import string
 
 import pytest
 
-from worldr1.camera import MAX_MOVES, MOVES, describe_moves, parse_moves
+from worldr1.camera import ALL_MOVES, EXTENDED_MOVES, MAX_MOVES, MOVES, describe_moves, parse_moves
 
 ONE_MOVE = {
     "push in": [
@@ -50,6 +50,8 @@ ONE_MOVE = {
         "Zoom into the crystal",
         "Move the camera forward",
         "dolly the camera in",
+        "The camera moves down the long corridor",
+        "The camera performs a slow dolly-in towards the subject",
     ],
     "pull out": [
         "pull out",
@@ -169,7 +171,51 @@ ONE_MOVE = {
         "keep the camera fixed",
         "Do not move the camera",
         "The camera remains fixed as a ball bounces left",
+        "Static shot of a kite, rising into the sky",
+        "Static shot of a hot-air balloon as it rises",
+        "The camera is fixed as a crane lifts up a beam",
     ],
+    "tilt up": [
+        "tilt up",
+        "The camera tilts up",
+        "The camera pans up",
+        "camera tilts upward to reveal the tower",
+        "slow tilt up",
+        "Tilt up to the sky",
+        "Tilt-up shot of a skyscraper",
+        "the camera slowly tilts from the roots up to the crown",
+        "An upward tilt",
+        "tilt the camera up",
+    ],
+    "tilt down": ["The camera tilts down to the street", "tilt downwards", "pan down", "a downward tilt"],
+    "crane up": [
+        "crane up",
+        "The camera cranes up over the rooftops",
+        "Pedestal up",
+        "The camera rises above the city",
+        "camera moves up",
+        "A crane shot rises over the town",
+        "The camera slowly ascends",
+        "Drone shot, rising over the forest",
+        "The camera moves up to reveal the skyline",
+        "move the camera up",
+    ],
+    "crane down": [
+        "crane down",
+        "slow crane down",
+        "The camera descends into the cave",
+        "the camera lowers to the ground",
+        "camera moves down",
+        "The camera moves down the facade",
+    ],
+    "roll left": [
+        "roll left",
+        "the camera rolls to the left",
+        "The camera rolls counter-clockwise",
+        "a slow roll to the left",
+        "The camera tilts to the left",
+    ],
+    "roll right": ["roll right", "roll", "The camera rolls", "the camera rolls clockwise", "slow roll", "a right roll"],
 }
 
 SEQUENCES = [
@@ -194,6 +240,9 @@ SEQUENCES = [
     ("pan left, pan right; zoom in! zoom out?", ("pan left", "pan right", "push in")),
     ("A cat naps. The camera orbits left, smoothly and slowly, then zooms out.", ("orbit left", "pull out")),
     ("pan left → push in", ("pan left", "push in")),
+    ("Camera rises and pushes in", ("crane up", "push in")),
+    ("The camera tilts up, then cranes down and rolls left", ("tilt up", "crane down", "roll left")),
+    ("Camera pulls out from the window while panning left", ("pull out", "pan left")),
 ]
 
 NOTHING = [
@@ -229,9 +278,23 @@ NOTHING = [
     "a shot of whisky on the right",
     "The camera does not push in.",
     "The camera never pans left",
-    "The camera tilts up",
-    "The camera pans up",
     "The camera follows a dog.",
+    "a crane up on the hill",
+    "a crane down by the river",
+    "a band plays rock and roll",
+    "a bread roll beside a high-rise",
+    "photos in her camera roll",
+    "keep the camera rolling",
+    "smoke rises and drifts",
+    "a red sphere rolling left beside a blue box",
+    "tilt-shift photo of a village",
+    "The camera looks up at a tower",
+    "The sun rises as birds fly up",
+    "She raises the camera to her eye",
+    "A camera lower on the shelf",
+    "A lift down to the mine",
+    "people move up in line",
+    "a cat rolls over to the left",
     "A camera shop on the right side of a street",
     "camera",
     "the camera",
@@ -265,7 +328,7 @@ def test_nothing_is_asked(prompt: str) -> None:
 
 def test_every_sequence_survives_the_way_through_text() -> None:
     for count in range(MAX_MOVES + 1):
-        for moves in itertools.product(MOVES, repeat=count):
+        for moves in itertools.product(ALL_MOVES, repeat=count):
             assert parse_moves(describe_moves(moves)) == moves
             assert parse_moves(f"{describe_moves(moves)}. a red box and a blue sphere in a striped room") == moves
             assert parse_moves(", then ".join(moves)) == moves
@@ -286,7 +349,7 @@ def test_mirrored_prompts_ask_for_mirrored_moves() -> None:
 def test_no_text_breaks_the_parser() -> None:
     rng = random.Random(0)
     vocabulary = [
-        *MOVES,
+        *ALL_MOVES,
         *NOTHING,
         "camera",
         "the",
@@ -305,10 +368,32 @@ def test_no_text_breaks_the_parser() -> None:
     vocabulary += ["to", "from", "around", "\n", "\x00", "é", "’", "\ud83d", "((((("]
     for _ in range(3000):
         text = " ".join(rng.choices(vocabulary, k=rng.randrange(20)))
-        assert set(parse_moves(text)) <= set(MOVES)
-        assert len(parse_moves(text)) <= MAX_MOVES
+        _is_read_once_and_for_all(text)
     for _ in range(500):
-        assert set(parse_moves("".join(rng.choices(string.printable, k=60)))) <= set(MOVES)
+        _is_read_once_and_for_all("".join(rng.choices(string.printable, k=60)))
+
+
+def test_no_unicode_breaks_the_parser() -> None:
+    rng = random.Random(1)
+    for _ in range(1500):
+        strange = "".join(chr(rng.randrange(0x110000)) for _ in range(rng.randrange(12)))
+        words = rng.choices(["camera", "the camera pans", *ALL_MOVES, "İ", "ß", "\u202e", "\ufdfa", "left"], k=4)
+        _is_read_once_and_for_all(strange.join(words))
+        _is_read_once_and_for_all(strange)
+
+
+def _is_read_once_and_for_all(text: str) -> None:
+    """What the parser reads are at most three moves, and their own text reads as the same."""
+    moves = parse_moves(text)
+    assert set(moves) <= set(ALL_MOVES)
+    assert len(moves) <= MAX_MOVES
+    assert parse_moves(describe_moves(moves)) == moves
+
+
+def test_the_moves_of_the_paper_stay_as_they_are() -> None:
+    assert len(MOVES) == 11
+    assert not set(MOVES) & set(EXTENDED_MOVES)
+    assert (*MOVES, *EXTENDED_MOVES) == ALL_MOVES
 
 
 def test_long_prompts_take_no_time() -> None:
@@ -319,7 +404,7 @@ def test_long_prompts_take_no_time() -> None:
 def test_describe_names_what_is_wrong() -> None:
     assert describe_moves(()) == ""
     assert describe_moves(["orbit left", "push in"]) == "camera orbit left, then push in"
-    with pytest.raises(ValueError, match="Unknown camera move 'tilt up'"):
-        describe_moves(["tilt up"])
+    with pytest.raises(ValueError, match="Unknown camera move 'fly up'"):
+        describe_moves(["fly up"])
     with pytest.raises(ValueError, match="at most 3"):
         describe_moves(["fixed"] * 4)

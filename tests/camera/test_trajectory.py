@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from worldr1.camera import MOVES, Trajectory
+from worldr1.camera import ALL_MOVES, Trajectory
 
 CENTRE = torch.tensor([0.0, 0.0, 1.0, 1.0])
 END = {
@@ -24,7 +24,15 @@ END = {
     "pull left": ((-0.25, 0.0, -0.28), 0.0),
     "pull right": ((0.25, 0.0, -0.28), 0.0),
     "fixed": ((0.0, 0.0, 0.0), 0.0),
+    "tilt up": ((0.0, 0.0, 0.0), 15.0),
+    "tilt down": ((0.0, 0.0, 0.0), -15.0),
+    "crane up": ((0.0, -0.20, 0.0), 0.0),
+    "crane down": ((0.0, 0.20, 0.0), 0.0),
+    "roll left": ((0.0, 0.0, 0.0), -20.0),
+    "roll right": ((0.0, 0.0, 0.0), 20.0),
 }
+AXIS = {"tilt": "x", "roll": "z"}
+CORNER = torch.tensor([0.2, 0.1, 1.0, 1.0])
 
 
 def seen(trajectory: Trajectory, point: torch.Tensor) -> torch.Tensor:
@@ -34,12 +42,12 @@ def seen(trajectory: Trajectory, point: torch.Tensor) -> torch.Tensor:
     return torch.cat([pixel[:, :2] / pixel[:, 2:], camera[:, 2:3]], dim=1)
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", ALL_MOVES)
 def test_end_pose_and_constant_speed(move: str) -> None:
     trajectory = Trajectory.from_moves([move], 81)
     translation, degrees = END[move]
     expected = np.eye(4)
-    expected[:3, :3] = Rotation.from_euler("y", degrees, degrees=True).as_matrix()
+    expected[:3, :3] = Rotation.from_euler(AXIS.get(move.split()[0], "y"), degrees, degrees=True).as_matrix()
     expected[:3, 3] = translation
     np.testing.assert_allclose(trajectory.c2w[-1].numpy(), expected, atol=1e-6)
     steps = torch.linalg.inv(trajectory.c2w[:-1].double()) @ trajectory.c2w[1:].double()
@@ -69,6 +77,12 @@ def test_orbits_keep_the_scene_centred(moves: tuple[str, ...]) -> None:
         ("orbit right", torch.tensor([0.0, 0.0, 2.0, 1.0]), 0, 1),
         ("push in", CENTRE, 2, -1),
         ("pull out", CENTRE, 2, 1),
+        ("tilt up", CENTRE, 1, 1),
+        ("tilt down", CENTRE, 1, -1),
+        ("crane up", CENTRE, 1, 1),
+        ("crane down", CENTRE, 1, -1),
+        ("roll right", CORNER, 1, -1),
+        ("roll left", CORNER, 1, 1),
     ],
 )
 def test_things_in_the_image_go_the_right_way(move: str, point: torch.Tensor, axis: int, sign: int) -> None:

@@ -41,6 +41,12 @@ MOVES: tuple[str, ...] = (
     "pull right",
     "fixed",
 )
+"""The moves of the paper. The tiny world's words are made from them, so they stay as they are."""
+
+EXTENDED_MOVES: tuple[str, ...] = ("tilt up", "tilt down", "crane up", "crane down", "roll left", "roll right")
+"""Moves that camera crews use beside those of the paper."""
+
+ALL_MOVES: tuple[str, ...] = (*MOVES, *EXTENDED_MOVES)
 MAX_MOVES = 3
 _LONGEST_CLAUSE = 400
 
@@ -52,7 +58,7 @@ def parse_moves(prompt: str) -> tuple[str, ...]:
         prompt: any text, also empty or in another language; parsing never fails.
 
     Returns:
-        At most three names out of ``MOVES``; empty when the prompt asks nothing of the camera.
+        At most three names out of ``ALL_MOVES``; empty when the prompt asks nothing of the camera.
     """
     moves: list[str] = []
     about_camera = False
@@ -71,8 +77,8 @@ def check_moves(moves: Sequence[str]) -> tuple[str, ...]:
     """
     names = (moves,) if isinstance(moves, str) else tuple(moves)
     for name in names:
-        if name not in MOVES:
-            raise ValueError(f"Unknown camera move {name!r}; the moves are {', '.join(MOVES)}.")
+        if name not in ALL_MOVES:
+            raise ValueError(f"Unknown camera move {name!r}; the moves are {', '.join(ALL_MOVES)}.")
     if len(names) > MAX_MOVES:
         raise ValueError(f"{len(names)} camera moves were given; a camera makes at most {MAX_MOVES} in a row.")
     return names
@@ -113,7 +119,8 @@ def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool
         if not clause or words.FILLER.match(clause) or words.MANNER.match(clause):
             continue
         active = active or (about_camera and (separator in words.SEQUENCE or not moves))
-        move, names_camera = _parse_clause(clause, active, separator == ".")
+        still = moves[-1:] == ["fixed"] and separator in words.MEANWHILE
+        move, names_camera = _parse_clause(clause, active, separator == ".", still)
         active = names_camera or move is not None
         about_camera = about_camera or active
         if move:
@@ -121,8 +128,11 @@ def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool
     return moves, about_camera
 
 
-def _parse_clause(clause: str, active: bool, opens_sentence: bool) -> tuple[str | None, bool]:
-    """The move of one clause, and whether it names the camera as what moves."""
+def _parse_clause(clause: str, active: bool, opens_sentence: bool, still: bool) -> tuple[str | None, bool]:
+    """The move of one clause, and whether it names the camera as what moves.
+
+    Beside a camera that stands still, what moves by an everyday verb ("static shot of a kite, rising") is the scene.
+    """
     if words.STILL_CAMERA.search(clause):
         return "fixed", True
     names_camera = False
@@ -140,8 +150,10 @@ def _parse_clause(clause: str, active: bool, opens_sentence: bool) -> tuple[str 
             return (None if negated else phrase.move), True
         names_camera = names_camera or (not rest if found[0] != "camera" else before[-1:] not in (["a"], ["an"]))
     phrase, negated = _after_fillers(clause)
-    if phrase is not None and not negated and (active or _stands_alone(phrase, opens_sentence)):
-        return phrase.move, names_camera
+    if phrase is not None and not negated:
+        goes_on = active and (phrase.technical or not still)
+        if goes_on or _stands_alone(phrase, opens_sentence):
+            return phrase.move, names_camera
     if clause == "fixed" or (active and words.STILL_AFTER_CAMERA.match(clause)):
         return "fixed", names_camera
     return None, names_camera
@@ -177,6 +189,8 @@ def _after_fillers(text: str) -> tuple[Phrase | None, bool]:
 
 def _stands_alone(phrase: Phrase, opens_sentence: bool) -> bool:
     """Whether a phrase is a camera move though nothing before it names the camera."""
+    if phrase.needs_camera:
+        return False
     if phrase.technical and (opens_sentence or not phrase.inflected):
         on_subject = phrase.move == "push in" and phrase.tail.startswith("on ")
         return not phrase.tail or on_subject or words.AFTER_A_MOVE.match(phrase.tail) is not None

@@ -19,15 +19,21 @@ class Phrase:
         tail: what follows the phrase, stripped.
         technical: whether the verb is the trade's own (push, dolly, pan, ...), so that it needs no camera beside it.
         inflected: whether the verb is conjugated ("pushes", "panning") and not a bare "push".
+        needs_camera: whether it is a camera move only where the camera is named, as "rises".
     """
 
     move: str
     tail: str
     technical: bool
     inflected: bool
+    needs_camera: bool
 
 
-_TECHNICAL = {"push", "pull", "dolly", "zoom", "pan", "orbit", "truck", "arc", "circle", "tracking shot"}
+_TECHNICAL = {
+    *("push", "pull", "dolly", "zoom", "pan", "orbit", "truck", "arc", "circle", "tracking shot"),
+    *("tilt", "crane", "pedestal", "jib", "boom"),
+}
+_EVERYDAY = {"rise", "ascend", "descend", "elevate", "lower"}
 _IRREGULAR = {
     "pan": "panning|panned",
     "spin": "spinning|spun",
@@ -37,8 +43,13 @@ _IRREGULAR = {
     "go": "goes|went",
     "dolly": "dollying",
     "orbit": "orbital",
+    "rise": "rose|risen",
+    "ascend": "ascent",
+    "descend": "descent",
+    "jib": "jibbing|jibbed",
+    "drop": "dropping|dropped",
 }
-_STEM_OF = {"tracking shot": "tracking shot"}
+_STEM_OF = {"tracking shot": "tracking shot", "lowers": "lower", "lowering": "lower"}
 
 
 def _verb(stems: str) -> str:
@@ -61,6 +72,7 @@ _FROM = r"(?: from (?:the )?(?:left|right))?"
 _SIDE = _FROM + r"(?: (?:to|towards?|over to))?(?: (?:the|its|camera))? (?P<side>left|right)(?:wards?)?\b"
 _FAR = rf"(?:(?: [a-z']+)*?{_FROM} (?:to|towards?) (?:the |its )?(?P<side>left|right)\b(?! of\b| side of\b))"
 _WISE = r"(?:(?: [a-z']+)*? (?P<wise>anti ?clockwise|counter ?clockwise|clockwise|leftwards?|rightwards?)\b)"
+_WAY = r"(?: back)? (?P<way>up|down)(?:wards?)?\b"
 _ANYWHERE = rf"(?:{_FAR}|{_WISE}|)"
 
 _SIDEWAYS = _verb(
@@ -74,11 +86,37 @@ _BACKWARD = _verb(
 )
 _AROUND = _verb("rotate spin swing move travel turn go fly glide sweep track curve")
 _ORBITING = _verb("orbit circle arc revolve")
+_LIFTED = _verb(
+    "move go travel fly glide float drift slide track soar sweep swoop climb lift rise drop dive sink push pull"
+)
+_ROAD = (
+    r"(?: the| an?)(?: [a-z']+){0,3}? (?:street|road|lane|avenue|boulevard|highway|path|trail|track|hall|hallway|"
+    r"corridor|aisle|passage|tunnel|alley|alleyway|runway|river|canyon|valley)\b"
+)
+_AXIS = r"(?: (?:about|around|on) its (?:[a-z]+ )?axis)?"
 _IN = r" in\b(?! (?:slow|a|an|the|real|time|sync|parallel|line|this|that|circles)\b)"
 
 _PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (move, re.compile(pattern))
     for move, pattern in (
+        ("tilt", _verb("tilt pan pitch swivel") + _MANNER + _WAY),
+        ("tilt", _verb("tilt") + r"(?: [a-z']+)*?" + _WAY),
+        ("roll", _verb("roll tilt") + _MANNER + r"(?: over)?" + _SIDE),
+        ("roll left", _verb("roll") + _MANNER + r"(?: in an?)? (?:anti|counter) ?clockwise\b"),
+        ("roll right", _verb("roll") + _MANNER + r"(?: in an?)? clockwise\b"),
+        ("roll right", r"(?P<verb>rolls?)" + _MANNER + _AXIS + "$"),
+        (
+            "crane",
+            r"(?!(?:crane|boom|pedestal) (?:up|down) (?:by|at|near|in)\b)"
+            + _verb("crane jib boom pedestal")
+            + _MANNER
+            + _WAY,
+        ),
+        ("push in", _FORWARD + _MANNER + " down" + _ROAD),
+        ("crane", _LIFTED + _MANNER + _WAY + r"(?! to (?:the|an?|his|her|their)\b)(?! close\b)"),
+        ("crane up", _verb("rise ascend elevate")),
+        ("crane down", _verb("descend")),
+        ("crane down", r"(?P<verb>lowers|lowering)\b"),
         ("pull", _verb("pull") + _MANNER + r"(?: (?:back|out|away|backwards?))?" + _MANNER + _SIDE),
         ("orbit", _ORBITING + _MANNER + r"(?: (?:around|round))?" + _SIDE),
         ("pan", _verb("pan yaw swivel swing turn rotate look") + _MANNER + _SIDE),
@@ -96,6 +134,9 @@ _PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("pull out", _BACKWARD + _MANNER + r" (?:out|back|backwards?|away|outwards?|off)\b"),
         ("pull out", _verb("retreat recede")),
         ("move", _SIDEWAYS + _FAR),
+        ("tilt", r"(?P<way>up|down)(?:ward)? (?P<verb>tilt|pan)\b"),
+        ("crane", r"(?P<way>up|down)(?:ward)? (?P<verb>crane|pedestal|jib)\b"),
+        ("roll", r"(?P<side>left|right)(?:ward)? (?P<verb>roll)\b"),
         ("pan", r"(?P<side>left|right)(?:ward)? (?P<verb>pan)\b"),
         ("orbit", r"(?P<side>left|right)(?:ward)? (?P<verb>orbit|arc)\b"),
         ("move", r"(?P<side>left|right)(?:ward)? (?P<verb>truck|tracking shot)\b"),
@@ -114,15 +155,19 @@ def match_phrase(text: str) -> Phrase | None:
     A side that follows its verb directly decides first ("pan left", "moves to the right"); then orbits and pans with a
     side further on ("orbits the statue to the left"); then moves along the optical axis; then sideways moves with a
     side further on ("tracks the car to the left"). Clockwise is as seen from above, which is an orbit to the left. An
-    orbit or pan without a side goes right.
+    orbit, pan or roll without a side goes right; clockwise, a roll goes right. What moves up or down is a crane move, a
+    pan upwards is a tilt, and a way down a street goes forward.
     """
     for move, pattern in _PHRASES:
         if found := pattern.match(text):
             named = found.groupdict()
             if "side" in named:
                 move = f"{move} {named['side'] or _turn(named.get('wise'))}"
+            elif "way" in named:
+                move = f"{move} {named['way']}"
             stem = _STEM_OF.get(found["verb"], "")
-            return Phrase(move, text[found.end() :].strip(), stem in _TECHNICAL, found["verb"] != stem)
+            needs_camera = stem in _EVERYDAY and "way" not in named
+            return Phrase(move, text[found.end() :].strip(), stem in _TECHNICAL, found["verb"] != stem, needs_camera)
     return None
 
 

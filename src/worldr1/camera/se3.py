@@ -20,6 +20,33 @@ def yaw(angle: Tensor) -> Tensor:
     return torch.stack([cos, zero, sin, zero, one, zero, -sin, zero, cos], dim=-1).unflatten(-1, (3, 3))
 
 
+def pitch(angle: Tensor) -> Tensor:
+    """Rotations about the camera's x axis (which points right).
+
+    Args:
+        angle: ``[...]`` radians; positive turns the view up, so that the forward axis becomes ``(0, -sin, cos)``.
+
+    Returns:
+        ``[..., 3, 3]`` rotation matrices.
+    """
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([one, zero, zero, zero, cos, -sin, zero, sin, cos], dim=-1).unflatten(-1, (3, 3))
+
+
+def roll(angle: Tensor) -> Tensor:
+    """Rotations about the camera's z axis (which points forward).
+
+    Args:
+        angle: ``[...]`` radians; positive turns the camera clockwise as its operator sees it, so that its right axis
+            becomes ``(cos, sin, 0)`` and the picture turns anticlockwise.
+
+    Returns:
+        ``[..., 3, 3]`` rotation matrices.
+    """
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+
+
 def compose(rotation: Tensor, translation: Tensor) -> Tensor:
     """Put rotations ``[..., 3, 3]`` and translations ``[..., 3]`` together as ``[..., 4, 4]``."""
     top = torch.cat([rotation, translation.unsqueeze(-1)], dim=-1)

@@ -19,8 +19,12 @@ _TRANSLATION: dict[str, tuple[float, float, float]] = {
     "move right": (0.35, 0.0, 0.0),
     "pull left": (-0.25, 0.0, -0.28),
     "pull right": (0.25, 0.0, -0.28),
+    "crane up": (0.0, -0.20, 0.0),
+    "crane down": (0.0, 0.20, 0.0),
 }
 _PAN: dict[str, float] = {"pan left": math.radians(-25.0), "pan right": math.radians(25.0)}
+_TILT: dict[str, float] = {"tilt up": math.radians(15.0), "tilt down": math.radians(-15.0)}
+_ROLL: dict[str, float] = {"roll left": math.radians(-20.0), "roll right": math.radians(20.0)}
 _ORBIT: dict[str, float] = {"orbit left": math.radians(30.0), "orbit right": math.radians(-30.0)}
 _NEAREST_CENTRE = 0.1
 
@@ -72,11 +76,13 @@ class Trajectory:
 
         A single move has its whole amplitude over the clip: push in and pull out 0.40, move 0.35, orbit 30 degrees
         about the point straight ahead at the depth of the scene's centre, pan 25 degrees, pull left and right 0.28
-        back and 0.25 sideways. ``n`` moves share the clip evenly, each at the speed of a single move (amplitude
-        ``1 / n``), and each acts in the camera frame in which it starts.
+        back and 0.25 sideways; crane 0.20, tilt 15 degrees (the share of a 16:9 picture's height that move and pan have
+        of its width) and roll 20 degrees, to the right clockwise as the operator sees it.
+        ``n`` moves share the clip evenly, each at the speed of a single move (amplitude ``1 / n``), and each acts in
+        the camera frame in which it starts.
 
         Args:
-            moves: names out of ``worldr1.camera.language.MOVES``, at most three; empty for a fixed camera.
+            moves: names out of ``worldr1.camera.language.ALL_MOVES``, at most three; empty for a fixed camera.
             frames: number of video frames T, at least 1.
             fov: horizontal field of view in degrees.
 
@@ -124,4 +130,8 @@ def _move(name: str, share: Tensor, centre_depth: float) -> Tensor:
         rotation = se3.yaw(share * _ORBIT[name])
         centre = torch.tensor([0.0, 0.0, max(centre_depth, _NEAREST_CENTRE)], dtype=share.dtype)
         return se3.compose(rotation, centre - rotation @ centre)
+    if name in _TILT:
+        return se3.compose(se3.pitch(share * _TILT[name]), translation)
+    if name in _ROLL:
+        return se3.compose(se3.roll(share * _ROLL[name]), translation)
     return se3.compose(se3.yaw(share * _PAN.get(name, 0.0)), translation)

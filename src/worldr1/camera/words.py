@@ -24,7 +24,7 @@ STILL_AFTER_CAMERA = re.compile(
 )
 """The predicate of a camera that stands still."""
 
-CAMERA = re.compile(r"\b(?:camera|shot|view|viewpoint|pov)\b")
+CAMERA = re.compile(r"\b(?:(?:crane|jib) )?(?:camera|shot|view|viewpoint|pov)\b")
 
 MANNER = re.compile(
     r"(?:slow|smooth|gentle|steady|cinematic|gradual|quick|fast|rapid|subtle|dramatic|continuous|long|short|handheld|"
@@ -52,8 +52,9 @@ OBJECT_OF = re.compile(
 )
 """One word after which "the camera" is the object of what others do."""
 
-SEPARATOR = re.compile(r"(,|\b(?:and then|then|followed by|before|after which|while|and|as)\b)")
+SEPARATOR = re.compile(r"(,|\b(?:and then|then|followed by|before|after which|while|(?<!rock )and|as)\b)")
 SEQUENCE = frozenset({"and then", "then", "followed by", "before", "after which"})
+MEANWHILE = frozenset({",", "while", "as"})
 
 ONLY_A_MOVE = re.compile(r"(?:[a-z]+ly|smooth|slow|for \d+)\b")
 """What may follow an everyday verb ("move left") that is a camera move without naming the camera."""
