@@ -15,6 +15,7 @@ SUMMARIES = {
     "camera": "what a prompt asks of the camera",
     "evaluate": "held-out prompts, base against trained",
     "report": "one self-contained HTML page about a run",
+    "prompts": "generate, check and show prompt sets",
     "calibrate": "show that the reward is honest on clips of known quality",
     "tinyworld": "where the shipped tiny pipeline lies; rebuild it",
     "doctor": "what this machine can run and what is missing",

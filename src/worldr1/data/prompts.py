@@ -1,4 +1,4 @@
-"""Prompt sets: drawn from the tiny world, or read from plain text and JSONL."""
+"""Prompt sets: drawn from the tiny world, shipped, or read from plain text and JSONL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from worldr1.data.promptset import shipped_path
 
 _SEQUENCE_SHARES = (0.5, 0.35, 0.15)
 """Share of prompts that ask for one, two and three camera moves."""
@@ -54,9 +56,21 @@ def tinyworld_prompts(count: int, seed: int, dynamic: bool = False, split: str =
 
 
 def load_prompts(source: str, count: int, seed: int, dynamic: bool = False, split: str = "train") -> list[str]:
-    """`tinyworld_prompts` when the source is "tinyworld", else all prompts of the file that it names."""
+    """The prompts of a source.
+
+    Args:
+        source: "tinyworld" draws prompts of the tiny world; "world-r1" is the shipped real-world prompts (held out for
+            the split "test", else for the dynamic or the main phase); anything else names a file.
+        count: how many to draw, or at most how many to take of the shipped ones; a file is taken whole.
+        seed: of the tiny world's draws.
+        dynamic: prompts for the dynamic phase.
+        split: "train" or "test".
+    """
     if source == "tinyworld":
         return tinyworld_prompts(count, seed, dynamic, split)
+    if source == "world-r1":
+        name = "test" if split == "test" else "dynamic" if dynamic else "train"
+        return read_prompts(shipped_path(name))[:count]
     return read_prompts(Path(source))
 
 
