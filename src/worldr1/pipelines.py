@@ -29,7 +29,11 @@ class GenerationDefaults:
 
 
 def load_pipeline(
-    name: str | Path = "tiny", lora: str | Path | None = None, dtype: torch.dtype = torch.float32, device: str = "cpu"
+    name: str | Path = "tiny",
+    lora: str | Path | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    text_encoder: bool = True,
 ) -> WanPipeline:
     """Load a diffusers `WanPipeline`.
 
@@ -39,6 +43,7 @@ def load_pipeline(
         lora: directory of an adapter to put on it.
         dtype: of the transformer and the text encoder; the autoencoder stays float32.
         device: where it shall run.
+        text_encoder: load it too; without, the pipeline's is None until another is put there.
 
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
@@ -52,7 +57,8 @@ def load_pipeline(
     from diffusers import AutoencoderKLWan, WanPipeline
 
     vae = AutoencoderKLWan.from_pretrained(where, subfolder="vae", torch_dtype=torch.float32)
-    pipeline = WanPipeline.from_pretrained(where, vae=vae, torch_dtype=dtype)
+    without = {} if text_encoder else {"text_encoder": None}
+    pipeline = WanPipeline.from_pretrained(where, vae=vae, torch_dtype=dtype, **without)
     pipeline.set_progress_bar_config(disable=True)
     if lora is not None:
         pipeline.load_lora_weights(str(lora))

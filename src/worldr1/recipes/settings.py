@@ -35,6 +35,8 @@ class ModelSettings(Settings):
 
     path: str = "tiny"
     """'tiny' (the shipped pipeline), a diffusers directory, or a hub name."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub name; None takes the newest that is here."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     max_tokens: Positive = 512
     """Tokens to which every prompt is padded; as the model was trained."""
@@ -44,6 +46,20 @@ class ModelSettings(Settings):
     alpha: Positive = 64
     targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0")
     """Names of the transformer's layers that carry the adapter."""
+    gradient_checkpointing: bool | None = None
+    """Recompute activations in the backward pass; None does so on a GPU."""
+    vae_tiling: bool = False
+    """Decode videos in overlapping tiles: less memory, more time."""
+    vae_slicing: bool = False
+    """Decode one video at a time."""
+    embeds_cache: str | None = None
+    """Directory that keeps the prompts' embeddings; the text encoder is only loaded for prompts it lacks."""
+
+    @model_validator(mode="after")
+    def _saves_its_text_encoder(self) -> ModelSettings:
+        if self.embeds_cache is not None and self.adapter == "full":
+            raise ValueError("embeds_cache drops the text encoder, which adapter 'full' saves; use adapter 'lora'")
+        return self
 
 
 class ClipSettings(Settings):
@@ -148,6 +164,51 @@ class AdvantageSettings(Settings):
     """Whose standard deviation divides: each group's own, or that of all groups of the step."""
 
 
+class DepthAnythingSettings(Settings):
+    """Depth Anything 3, used when `reconstructor` is 'da3'."""
+
+    weights: str = "depth-anything/DA3-BASE"
+    """A directory or a hub name. Small and base are free for commercial use; large and giant are not."""
+    revision: str | None = None
+    process_res: Positive = 504
+    """Longest side of the frames that the network sees."""
+    ref_view_strategy: Literal["first", "middle", "saddle_balanced", "saddle_sim_range"] = "middle"
+    """Which frame the others are related to; 'middle' suits video."""
+
+
+class JudgeSettings(Settings):
+    """Who judges the meta view (S_meta)."""
+
+    name: Literal["tiny", "qwen3-vl", "server"] = "tiny"
+    """The shipped critic, Qwen3-VL in this process, or a model behind an OpenAI-compatible server."""
+    weights: str = "Qwen/Qwen3-VL-8B-Instruct"
+    """Of 'qwen3-vl': a directory or a hub name. Of 'server': the model's name there."""
+    revision: str | None = None
+    url: str = "http://localhost:8000/v1"
+    """Of 'server'."""
+    token_file: str | None = None
+    """Of 'server': a file that holds the access token."""
+
+
+class PreferenceSettings(Settings):
+    """Who rates the frames (R_gen)."""
+
+    name: Literal["tiny", "hpsv3"] = "tiny"
+    """The shipped critic, or HPSv3."""
+    weights: str = "MizzenAI/HPSv3"
+    """Of 'hpsv3': a directory or a hub name that holds HPSv3.safetensors."""
+    revision: str | None = None
+
+
+class MetaViewSettings(Settings):
+    """Where the meta view stands, off the trajectory."""
+
+    sideways: Annotated[float, Field(gt=0.0, lt=90.0)] = 14.0
+    """Degrees beyond the end of the camera's path, about the scene's centre."""
+    raised: Annotated[float, Field(ge=0.0, lt=90.0)] = 14.0
+    """Degrees above the floor's plane."""
+
+
 class RewardSettings(Settings):
     """The reward R = meta + recon + traj + general, each with its weight; weight 0 leaves a component out."""
 
@@ -155,9 +216,18 @@ class RewardSettings(Settings):
     recon: Annotated[float, Field(ge=0.0)] = 1.0
     traj: Annotated[float, Field(ge=0.0)] = 1.0
     general: Annotated[float, Field(ge=0.0)] = 1.0
+    normalise: Literal["none", "group"] = "none"
+    """'group' divides each component, within each group, by its standard deviation before the weights apply."""
     sharpness: Annotated[float, Field(gt=0.0)] = 0.46
     """Energy of the finest differences, against that at half the size, which counts as sharp: blur below it costs."""
-    reconstructor: Literal["stereo"] = "stereo"
+    reconstructor: Literal["stereo", "da3"] = "stereo"
+    """Plane-sweep stereo, which needs no weights, or Depth Anything 3."""
+    da3: DepthAnythingSettings = DepthAnythingSettings()
+    judge: JudgeSettings = JudgeSettings()
+    preference: PreferenceSettings = PreferenceSettings()
+    meta_view: MetaViewSettings = MetaViewSettings()
+    general_frames: Positive = 9
+    """K: how many frames R_gen looks at."""
     critics: str = "tiny"
     """'tiny' (the shipped critics) or a directory that holds them."""
 
@@ -169,7 +239,7 @@ class RewardSettings(Settings):
 
 
 class PromptSettings(Settings):
-    """Where the training prompts come from: 'tinyworld' draws them, else a .txt or .jsonl file."""
+    """Where the training prompts come from: 'tinyworld', 'world-r1', or a .txt or .jsonl file."""
 
     main: str = "tinyworld"
     dynamic: str = "tinyworld"

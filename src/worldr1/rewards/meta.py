@@ -58,10 +58,18 @@ def meta_view_pose(trajectory: Trajectory, sideways: float = SIDEWAYS, raised: f
 
 
 def meta_views(
-    trajectories: Sequence[Trajectory], reconstructions: Sequence[Reconstruction], height: int, width: int
+    trajectories: Sequence[Trajectory],
+    reconstructions: Sequence[Reconstruction],
+    height: int,
+    width: int,
+    sideways: float = SIDEWAYS,
+    raised: float = RAISED,
 ) -> Tensor:
-    """Off-trajectory renderings [B,3,H,W] in [0,1] of B reconstructed scenes; black where nothing was rebuilt."""
-    poses = [meta_view_pose(trajectory)[None] for trajectory in trajectories]
+    """Off-trajectory renderings [B,3,H,W] in [0,1] of B reconstructed scenes; black where nothing was rebuilt.
+
+    `sideways` and `raised` are those of `meta_view_pose`.
+    """
+    poses = [meta_view_pose(trajectory, sideways, raised)[None] for trajectory in trajectories]
     intrinsics = torch.stack([reconstruction.intrinsics for reconstruction in reconstructions])
     views = render_batch([r.splats for r in reconstructions], poses, intrinsics, height, width)
     return torch.cat([view.image for view in views]).clamp(0.0, 1.0)
@@ -78,14 +86,18 @@ class MetaReward:
     name = "meta"
     needs_reconstruction = True
 
-    def __init__(self, critic: Critic) -> None:
-        """`critic` with ten outputs, the logits of the digits."""
+    def __init__(self, critic: Critic, sideways: float = SIDEWAYS, raised: float = RAISED) -> None:
+        """`critic` with ten outputs, the logits of the digits; the view's offset in radians, see `meta_view_pose`."""
         self.critic = critic
+        self.sideways = sideways
+        self.raised = raised
 
     @classmethod
-    def from_directory(cls, directory: Path | None = None) -> MetaReward:
+    def from_directory(
+        cls, directory: Path | None = None, sideways: float = SIDEWAYS, raised: float = RAISED
+    ) -> MetaReward:
         """With the critic `meta.safetensors` of a directory, by default the shipped one; raises as `load_critic`."""
-        return cls(load_critic((directory or critics_dir()) / "meta.safetensors")[0])
+        return cls(load_critic((directory or critics_dir()) / "meta.safetensors")[0], sideways, raised)
 
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]. Raises ValueError when there is not one reconstruction per sample."""
@@ -97,7 +109,14 @@ class MetaReward:
         if not usable:
             return scores
         height, width = samples[usable[0]].video.shape[-2:]
-        views = meta_views([samples[i].trajectory for i in usable], [reconstructions[i] for i in usable], height, width)
+        views = meta_views(
+            [samples[i].trajectory for i in usable],
+            [reconstructions[i] for i in usable],
+            height,
+            width,
+            self.sideways,
+            self.raised,
+        )
         digits = expected_digit(judge(self.critic, views, [samples[i].prompt for i in usable]))
         scores[usable] = 0.1 * digits.cpu()
         return scores

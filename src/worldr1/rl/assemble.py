@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from worldr1.data.prompts import load_prompts
-from worldr1.recipes.settings import ModelSettings, Recipe
+from worldr1.recipes.settings import Recipe
+from worldr1.recipes.weights import missing_sentence, required_weights
+from worldr1.rl.assemble_policy import load_policy, training_device
 from worldr1.rl.batch import TrainingPrompts
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
 from worldr1.rl.nft import DiffusionNFT, NFTSettings
@@ -19,47 +17,25 @@ from worldr1.rl.trainer import Parts
 
 if TYPE_CHECKING:
     from worldr1.policy.base import Policy
-    from worldr1.policy.wan import WanPolicy
     from worldr1.rewards.compose import RewardComposer
-    from worldr1.rewards.types import Reward
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _DYNAMIC_SHARE = 6
 """One dynamic prompt for so many main ones (about 500 for 3,000, as World-R1 has)."""
 
 
 def assemble(recipe: Recipe) -> Parts:
-    """Load and build all that a recipe names.
+    """Load and build all that a recipe names; what is small and may be wrong comes first.
 
     Raises:
         FileNotFoundError: a model, critic or prompt file is missing.
         ValueError: something in them is wrong.
     """
-    policy = load_policy(recipe.model, recipe.sampling.guidance, recipe.seed)
-    return Parts(
-        policy, build_objective(recipe, policy), build_composer(recipe), training_prompts(recipe), held_out(recipe)
-    )
-
-
-def load_policy(model: ModelSettings, guidance: float, seed: int) -> WanPolicy:
-    """The policy of a recipe; the seed draws the adapter's first weights."""
-    from worldr1.pipelines import load_pipeline
-    from worldr1.policy.wan import LoraSettings, WanPolicy
-
-    dtype = _DTYPES[model.dtype]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipeline = load_pipeline(model.path, dtype=dtype, device=device)
-    lora = LoraSettings(model.rank, model.alpha, model.targets) if model.adapter == "lora" else None
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(Stream.WEIGHTS, seed))
-        return WanPolicy(
-            pipeline,
-            guidance,
-            model.max_tokens,
-            lora,
-            autocast=None if dtype == torch.float32 else dtype,
-            gradient_checkpointing=device == "cuda",
-        )
+    missing = [weights for weights in required_weights(recipe) if weights.place is None]
+    if missing:
+        raise FileNotFoundError(missing_sentence(missing))
+    prompts, evaluation = training_prompts(recipe), held_out(recipe)
+    policy = load_policy(recipe, [*prompts.main, *prompts.dynamic, *evaluation])
+    return Parts(policy, build_objective(recipe, policy), build_composer(recipe), prompts, evaluation)
 
 
 def build_objective(recipe: Recipe, policy: Policy) -> Objective:
@@ -117,26 +93,7 @@ def held_out(recipe: Recipe) -> list[str]:
 
 
 def build_composer(recipe: Recipe) -> RewardComposer:
-    """The reward that the recipe names, with the reconstructor that it needs.
+    """The reward that the recipe names, on this machine's GPU if it has one; raises as `registry.build_composer`."""
+    from worldr1.rewards.registry import build_composer as build
 
-    Raises:
-        FileNotFoundError: the weights of a critic are missing.
-    """
-    from worldr1.reconstruction.stereo import StereoReconstructor
-    from worldr1.rewards.compose import RewardComposer
-    from worldr1.rewards.general import GeneralReward
-    from worldr1.rewards.meta import MetaReward
-    from worldr1.rewards.recon import ReconReward
-    from worldr1.rewards.traj import TrajReward
-    from worldr1.tinyworld.critic import critics_dir
-
-    settings = recipe.reward
-    folder = critics_dir() if settings.critics == "tiny" else Path(settings.critics)
-    makers: dict[str, Callable[[], Reward]] = {
-        "meta": lambda: MetaReward.from_directory(folder),
-        "recon": lambda: ReconReward(sharpness=settings.sharpness),
-        "traj": TrajReward,
-        "general": lambda: GeneralReward.from_directory(folder),
-    }
-    rewards = {name: makers[name]() for name in settings.weights}
-    return RewardComposer(rewards, settings.weights, StereoReconstructor())
+    return build(recipe.reward, training_device())

@@ -25,6 +25,7 @@ from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
 from worldr1.rl.scoring import Composer, decode, reward_means, score
 from worldr1.rl.seeds import Stream, generator
+from worldr1.rl.signal import component_spreads, silent_sentence, training_signal
 from worldr1.rl.state import TrainingState
 from worldr1.sampling.rollout import Rollout
 
@@ -135,14 +136,15 @@ class Trainer:
         videos = decode(policy, made.latents, recipe.sampling.micro_batch)
         sampled = time.perf_counter()
         scores = score(parts.composer, batch, videos, phase.use_3d)
+        weights, normalise = recipe.reward.weights, recipe.reward.normalise
         advantages = group_advantages(
-            scores.total,
+            training_signal(scores, weights, schedule.group_size, normalise),
             schedule.group_size,
             clip=recipe.advantage.bound,
             global_std=recipe.advantage.scale == "batch",
         )
         if advantages.missing == len(batch.prompts):
-            raise ValueError(f"step {step}: none of {len(batch.prompts)} videos has a reward; every scorer fails")
+            raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
         learned = self._update(made, conditioning, advantages, step)
         ended = time.perf_counter()
@@ -150,6 +152,7 @@ class Trainer:
             "phase": phase.kind,
             **reward_means(scores),
             "reward/group_std": _group_std(scores.total, schedule.group_size),
+            **component_spreads(scores, schedule.group_size),
             "groups/used": schedule.groups - advantages.skipped_groups,
             "groups/skipped": advantages.skipped_groups,
             **learned,

@@ -1,0 +1,152 @@
+"""The weights that a recipe needs: where they are, the command that gets them, and their licence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldr1.recipes.settings import Recipe
+from worldr1.reconstruction.da3_variants import VARIANTS
+
+LICENCES = {
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Apache-2.0",
+    "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Apache-2.0",
+    **{variant.hub: variant.licence for variant in VARIANTS},
+    "Qwen/Qwen3-VL-8B-Instruct": "Apache-2.0",
+    "Qwen/Qwen2-VL-7B-Instruct": "Apache-2.0",
+    "MizzenAI/HPSv3": "MIT",
+}
+"""Of the published weights that recipes name, by hub name."""
+
+HPSV3_BASE = "Qwen/Qwen2-VL-7B-Instruct"
+"""HPSv3's checkpoint comes without a tokenizer; this model's is its own."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of weights.
+
+    Attributes:
+        role: what they are for: "policy", "reconstructor", "judge" or "preference".
+        name: hub name or directory.
+        revision: branch, tag or commit; None is the main one.
+        place: the directory that holds them, None when they are missing or incomplete.
+        problem: why `place` is None, as the end of a sentence; empty otherwise.
+    """
+
+    role: str
+    name: str
+    revision: str | None
+    place: Path | None
+    problem: str
+
+    @property
+    def licence(self) -> str:
+        """Their licence as published."""
+        return LICENCES.get(self.name, "see its page")
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence is known to allow commercial use."""
+        return self.name in LICENCES and "-NC" not in LICENCES[self.name]
+
+    @property
+    def command(self) -> str:
+        """What gets them."""
+        return download_command(self.name, self.revision)
+
+
+def required_weights(recipe: Recipe) -> list[Weights]:
+    """The weights that a recipe names, those that come with the package left out."""
+    reward, named = recipe.reward, []
+    if recipe.model.path != "tiny":
+        named.append(("policy", recipe.model.path, recipe.model.revision))
+    if reward.reconstructor == "da3" and {"meta", "recon", "traj"} & reward.weights.keys():
+        named.append(("reconstructor", reward.da3.weights, reward.da3.revision))
+    if reward.judge.name == "qwen3-vl" and "meta" in reward.weights:
+        named.append(("judge", reward.judge.weights, reward.judge.revision))
+    if reward.preference.name == "hpsv3" and "general" in reward.weights:
+        named.append(("preference", reward.preference.weights, reward.preference.revision))
+    return [examine(*entry) for entry in named]
+
+
+def examine(role: str, name: str, revision: str | None = None) -> Weights:
+    """Look for weights by directory or hub name on this machine; nothing is downloaded."""
+    folder, problem = _find(name, revision)
+    if folder is not None:
+        problem = incomplete(folder)
+    return Weights(role, name, revision, None if problem else folder, problem)
+
+
+def place_of(name: str, revision: str | None = None) -> Path:
+    """The directory that holds weights.
+
+    Raises:
+        FileNotFoundError: they are not here or not whole; the sentence names the command that gets them.
+    """
+    found = examine("", name, revision)
+    if found.place is None:
+        raise FileNotFoundError(missing_sentence([found]))
+    return found.place
+
+
+def missing_sentence(missing: list[Weights]) -> str:
+    """One sentence about weights that are missing, with the commands that get them."""
+    problems = "; ".join(f"{weights.name} {weights.problem}" for weights in missing)
+    commands = " && ".join(weights.command for weights in missing if _is_hub_name(weights.name))
+    return f"{problems}; get it with: {commands}" if commands else f"{problems}; give another path"
+
+
+def download_command(name: str, revision: str | None = None) -> str:
+    """The shell command that downloads a hub name; empty for a directory."""
+    if not _is_hub_name(name):
+        return ""
+    return f"hf download {name}" + (f" --revision {revision}" if revision else "")
+
+
+def incomplete(folder: Path) -> str:
+    """What a directory of weights lacks, as the end of a sentence; empty when it is whole."""
+    if not any(folder.rglob("*.safetensors")):
+        return f"holds no .safetensors in {folder}"
+    for index in folder.rglob("*.safetensors.index.json"):
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
+        if lacking:
+            return f"is not whole: {lacking[0]} is missing in {index.parent}"
+    model_index = folder / "model_index.json"
+    if model_index.is_file():
+        for part, kind in json.loads(model_index.read_text(encoding="utf-8")).items():
+            if not part.startswith("_") and isinstance(kind, list) and kind[0] and not (folder / part).is_dir():
+                return f"is not whole: {part}/ is missing in {folder}"
+    return ""
+
+
+def _find(name: str, revision: str | None) -> tuple[Path | None, str]:
+    path = Path(name)
+    if path.is_dir():
+        return path, ""
+    if not _is_hub_name(name):
+        return None, "is neither a directory nor a hub name such as owner/model"
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True)), ""
+    except (LocalEntryNotFoundError, HfHubHTTPError, FileNotFoundError):
+        here = _revisions(name)
+    if revision is not None and here:
+        return None, f"is not here in revision '{revision}' (here: {', '.join(here)})"
+    return None, "is not on this machine"
+
+
+def _revisions(name: str) -> list[str]:
+    """Branches and tags of a hub name that are in the local cache."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    references = Path(HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "refs"
+    return sorted(path.name for path in references.iterdir()) if references.is_dir() else []
+
+
+def _is_hub_name(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))

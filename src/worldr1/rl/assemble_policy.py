@@ -1,0 +1,107 @@
+"""From a recipe's model section to a policy on its device."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from worldr1.recipes.settings import ModelSettings, Recipe
+from worldr1.recipes.weights import place_of
+from worldr1.rl.seeds import Stream, seed_of
+
+if TYPE_CHECKING:
+    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+
+    from worldr1.policy.cached_text import CachedTextEncoder
+    from worldr1.policy.wan import WanPolicy
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def training_device() -> str:
+    """ "cuda" where there is one, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_policy(recipe: Recipe, prompts: Sequence[str] = ()) -> WanPolicy:
+    """The policy of a recipe; the run's seed draws the adapter's first weights.
+
+    Args:
+        recipe: its model, sampling and seed are used.
+        prompts: with `model.embeds_cache` these are encoded now, after which the text encoder leaves memory.
+
+    Raises:
+        FileNotFoundError: the weights are missing; the sentence names the command that gets them.
+    """
+    from worldr1.pipelines import load_pipeline
+
+    model, device = recipe.model, training_device()
+    dtype = DTYPES[model.dtype]
+    path = model.path if model.path == "tiny" else str(place_of(model.path, model.revision))
+    pipeline = load_pipeline(path, dtype=dtype, device=device, text_encoder=model.embeds_cache is None)
+    encoder = None
+    if model.embeds_cache is not None:
+        encoder = _cached_encoder(path, Path(model.embeds_cache), dtype, device)
+        pipeline.text_encoder = encoder
+    policy = wrap(pipeline, recipe)
+    if encoder is not None:
+        _encode_all(policy, prompts)
+        encoder.release()
+    return policy
+
+
+def wrap(pipeline: WanPipeline, recipe: Recipe) -> WanPolicy:
+    """A pipeline, loaded and on its device, as the policy that a recipe asks for."""
+    from worldr1.policy.wan import LoraSettings, WanPolicy
+
+    model: ModelSettings = recipe.model
+    dtype = DTYPES[model.dtype]
+    if model.vae_tiling:
+        pipeline.vae.enable_tiling()
+    if model.vae_slicing:
+        pipeline.vae.enable_slicing()
+    checkpointing = model.gradient_checkpointing
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(Stream.WEIGHTS, recipe.seed))
+        return WanPolicy(
+            pipeline,
+            recipe.sampling.guidance,
+            model.max_tokens,
+            LoraSettings(model.rank, model.alpha, model.targets) if model.adapter == "lora" else None,
+            autocast=None if dtype == torch.float32 else dtype,
+            gradient_checkpointing=pipeline.transformer.device.type == "cuda"
+            if checkpointing is None
+            else checkpointing,
+        )
+
+
+def _cached_encoder(path: str, directory: Path, dtype: torch.dtype, device: str) -> CachedTextEncoder:
+    from worldr1.policy.cached_text import CachedTextEncoder
+
+    where = path
+    if path == "tiny":
+        from worldr1.tinyworld import pipeline_dir
+
+        where = str(pipeline_dir())
+
+    def load() -> torch.nn.Module:
+        from transformers import UMT5EncoderModel
+
+        logger.info("loading the text encoder of %s", path)
+        return UMT5EncoderModel.from_pretrained(where, subfolder="text_encoder", dtype=dtype).to(device)
+
+    return CachedTextEncoder(load, directory, where, dtype, device)
+
+
+def _encode_all(policy: WanPolicy, prompts: Sequence[str]) -> None:
+    distinct = list(dict.fromkeys([*prompts, policy.negative_prompt]))
+    for index, prompt in enumerate(distinct, start=1):
+        policy.encode([prompt])
+        if index % 500 == 0:
+            logger.info("%d of %d prompts encoded", index, len(distinct))
