@@ -5,6 +5,8 @@ RUN    ?= runs/demo
 # torch without CUDA where no NVIDIA GPU is (200 MB instead of 3 GB); `make demo TORCH_INDEX=` takes pip's own index.
 TORCH       ?= torch==2.13.0
 TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+# The network of Depth Anything 3, whose declared dependencies cannot be met; the extra `da3` has those that it uses.
+DA3         ?= depth-anything-3==0.1.1 evo==1.38.1
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -66,5 +68,6 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/.torch
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.torch
 	@echo "Installing worldr1 and the test tools (about a minute)"
-	@$(PIP) install --quiet -e ".[dev]"
+	@$(PIP) install --quiet -e ".[dev,da3]"
+	@$(PIP) install --quiet --no-deps --ignore-requires-python $(DA3)
 	@touch $@

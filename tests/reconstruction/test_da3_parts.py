@@ -404,3 +404,13 @@ def test_a_licence_without_commercial_use_is_warned_of(
         caplog.clear()
         da3_loading.load_network("DA3-BASE")
     assert caplog.text == ""
+
+
+def test_the_documentation_states_every_licence() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "depth-anything.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| DA3")]
+    for variant in VARIANTS:
+        (row,) = [row for row in rows if variant.name in row.split("|")[1].replace(",", "").split()]
+        assert row.split("|")[5].strip() == variant.licence
+        assert (row.split("|")[3].strip() == "yes") == variant.gaussians
+    assert all(part in page for part in da3_loading.INSTALL.split(" && "))

@@ -21,7 +21,9 @@ from worldr1.reconstruction.da3_variants import (
 if TYPE_CHECKING:
     from torch import nn
 
-INSTALL = "pip install 'worldr1[da3]' && pip install --no-deps --ignore-requires-python depth-anything-3==0.1.1 evo"
+INSTALL = (
+    "pip install 'worldr1[da3]' && pip install --no-deps --ignore-requires-python depth-anything-3==0.1.1 evo==1.38.1"
+)
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 UPSTREAM_DEFAULT = "da3-large"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +208,7 @@ class DepthAnythingReconstructor:
         height, width = video.shape[-2:]
         c2w = prediction.c2w.clone()
         c2w[:, :3, 3] /= unit
-        identity = torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+        splats = prediction.splats
         device = video.device
         return Reconstruction(
             c2w=c2w.float().to(device),
@@ -217,7 +217,7 @@ class DepthAnythingReconstructor:
             ).to(device),
             depth=_to_size(prediction.depth / unit, (height, width)).to(device),
             confidence=_to_size(prediction.confidence, (height, width)).to(device),
-            splats=transform(prediction.splats, *identity, 1.0 / unit).to(device),
+            splats=replace(splats, means=splats.means / unit, scales=splats.scales / unit).to(device),
         )
 
 
