@@ -9,6 +9,8 @@ import string
 import pytest
 
 from worldr1.camera import ALL_MOVES, EXTENDED_MOVES, MAX_MOVES, MOVES, describe_moves, parse_moves
+from worldr1.data.prompts import read_prompts
+from worldr1.data.promptset import SETS, shipped_path
 
 ONE_MOVE = {
     "push in": [
@@ -380,6 +382,18 @@ def test_no_unicode_breaks_the_parser() -> None:
         words = rng.choices(["camera", "the camera pans", *ALL_MOVES, "İ", "ß", "\u202e", "\ufdfa", "left"], k=4)
         _is_read_once_and_for_all(strange.join(words))
         _is_read_once_and_for_all(strange)
+
+
+def test_no_scrap_of_a_real_prompt_breaks_the_parser() -> None:
+    rng = random.Random(2)
+    prompts = [prompt for name in SETS for prompt in read_prompts(shipped_path(name))]
+    for _ in range(600):
+        words = " ".join(rng.sample(prompts, 2)).split()
+        start = rng.randrange(len(words))
+        scrap = words[start : start + rng.randrange(1, 30)]
+        rng.shuffle(scrap)
+        _is_read_once_and_for_all(" ".join(scrap))
+        _is_read_once_and_for_all(rng.choice(prompts)[rng.randrange(40) : rng.randrange(40, 400)])
 
 
 def _is_read_once_and_for_all(text: str) -> None:
