@@ -16,11 +16,13 @@ from worldr1.tinyworld import Clip
 class TinyBackbone(nn.Module):
     """Upstream's own transformer at a size that its `DinoV2` wrapper does not offer."""
 
-    def __init__(self, width: int, depth: int, patch: int) -> None:
+    def __init__(self, width: int, depth: int, patch: int, across: bool = True) -> None:
+        """`across`: some layers attend across frames, as in all variants with cameras."""
         super().__init__()
         from depth_anything_3.model.dinov2.vision_transformer import DinoVisionTransformer
 
         self.layers = list(range(depth - 4, depth))
+        start = 2 if across else -1
         self.pretrained = DinoVisionTransformer(
             img_size=4 * patch,
             patch_size=patch,
@@ -28,10 +30,10 @@ class TinyBackbone(nn.Module):
             depth=depth,
             num_heads=width // 32,
             ffn_layer="mlp",
-            alt_start=2,
-            qknorm_start=2,
-            rope_start=2,
-            cat_token=True,
+            alt_start=start,
+            qknorm_start=start,
+            rope_start=start,
+            cat_token=across,
         )
         nn.init.trunc_normal_(self.pretrained.pos_embed, std=0.02)
 
@@ -39,8 +41,12 @@ class TinyBackbone(nn.Module):
         return self.pretrained.get_intermediate_layers(frames, self.layers, **settings)
 
 
-def tiny_network(gaussian_degree: int | None = None, seed: int = 0) -> nn.Module:
-    """`DepthAnything3Net` with random weights and cameras that differ from frame to frame but stay sane."""
+def tiny_network(gaussian_degree: int | None = None, seed: int = 0, offsets: bool = True) -> nn.Module:
+    """`DepthAnything3Net` with random weights and cameras that differ from frame to frame but stay sane.
+
+    gaussian_degree: of the Gaussian head's colours, None for no such head; offsets: the head moves Gaussians off the
+    surfaces of the depth maps.
+    """
     from depth_anything_3.model.cam_dec import CameraDec
     from depth_anything_3.model.cam_enc import CameraEnc
     from depth_anything_3.model.da3 import DepthAnything3Net
@@ -54,7 +60,7 @@ def tiny_network(gaussian_degree: int | None = None, seed: int = 0) -> nn.Module
             from depth_anything_3.model.gs_adapter import GaussianAdapter
             from depth_anything_3.model.gsdpt import GSDPT
 
-            adapter = GaussianAdapter(sh_degree=gaussian_degree, pred_offset_depth=True, pred_offset_xy=True)
+            adapter = GaussianAdapter(sh_degree=gaussian_degree, pred_offset_depth=offsets, pred_offset_xy=offsets)
             head = GSDPT(
                 dim_in=2 * width, output_dim=adapter.d_in + 1, features=32, out_channels=channels, patch_size=patch
             )
@@ -70,6 +76,23 @@ def tiny_network(gaussian_degree: int | None = None, seed: int = 0) -> nn.Module
         network.cam_dec.fc_fov[0].bias.fill_(0.9)
         network.cam_dec.fc_qvec.bias.copy_(torch.tensor([0.1, -0.2, 0.05, 1.0]))
     return network.eval()
+
+
+def tiny_nested_network(sky: float) -> nn.Module:
+    """`NestedDepthAnything3Net` around two tiny networks; `sky` is added to what its second one takes for sky."""
+    from depth_anything_3.model.da3 import DepthAnything3Net, NestedDepthAnything3Net
+    from depth_anything_3.model.dpt import DPT
+
+    nested = NestedDepthAnything3Net.__new__(NestedDepthAnything3Net)
+    nn.Module.__init__(nested)
+    nested.da3 = tiny_network(gaussian_degree=0, offsets=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        head = DPT(dim_in=64, output_dim=1, features=32, out_channels=[16, 16, 32, 32], patch_size=14)
+        nested.da3_metric = DepthAnything3Net(TinyBackbone(64, 6, 14, across=False), head)
+    with torch.no_grad():
+        head.scratch.sky_output_conv2[-1].bias.add_(sky)
+    return nested.eval()
 
 
 class Truth(nn.Module):

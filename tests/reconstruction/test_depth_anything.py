@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 pytest.importorskip("depth_anything_3")
 
-from da3_networks import tiny_network
+from da3_networks import tiny_nested_network, tiny_network
 
 from worldr1.reconstruction.da3_loading import build_network
 from worldr1.reconstruction.da3_preprocess import normalize, resize_frames
@@ -163,6 +163,32 @@ def test_the_gaussian_head_s_scene_is_kept(degree: int) -> None:
     _close(sh_to_rgb(splats.colors.double(), splats.means.double(), eye[None]), expected)
     scene = rebuild(video[None])[0]
     _close(scene.splats.means, splats.means / scene_unit(output.depth[0, 0]))
+
+
+def test_nested_variants_give_metres_everywhere() -> None:
+    """Without offsets the head puts each Gaussian at its depth along its ray, seen from the frame's camera."""
+    pytest.importorskip("evo")
+    network, video = tiny_nested_network(sky=-5.0), _video(3, 42, 42)
+    output = _plainly(network, video, ref_view_strategy="middle")
+    assert abs(output.scale_factor - 1) > 0.05, "the test needs metres that are not the unit of the first network"
+    rebuild = DepthAnythingReconstructor(network, process_res=42)
+    prediction = rebuild.predict(video)
+    assert prediction is not None
+    assert prediction.metric
+    _close(prediction.depth, output.depth[0])
+    expected = _relative_to_first(output.extrinsics)
+    _close(prediction.c2w[1:, :3, 3], expected[1:, :3, 3])
+    assert prediction.splats.source is not None
+    assert len(prediction.splats) == 3 * 42 * 42
+    eyes = prediction.c2w[prediction.splats.source, :3, 3]
+    _close((prediction.splats.means - eyes).norm(dim=1), output.depth[0].flatten())
+
+
+def test_a_video_of_nothing_but_sky_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("evo")
+    rebuild = DepthAnythingReconstructor(tiny_nested_network(sky=50.0), process_res=42)
+    assert bool(rebuild(_video(3, 42, 42)[None])[0].c2w.isnan().all())
+    assert "nothing but sky" in caplog.text
 
 
 class _Normalize:
