@@ -65,6 +65,7 @@ ONE_MOVE = {
         "slow zoom out",
         "The camera zooms out slowly",
         "camera moves backward",
+        "hand-held shot moving backwards",
         "The camera retreats down the corridor.",
         "The camera slowly backs away from the dragon.",
         "The camera tracks back",
@@ -123,6 +124,7 @@ ONE_MOVE = {
         "pan left",
         "The camera pans left.",
         "pan to the left",
+        "a whip pan to the left",
         "slow pan left over the city",
         "The camera slowly pans from right to left.",
         "The camera turns left",
@@ -217,7 +219,15 @@ ONE_MOVE = {
         "a slow roll to the left",
         "The camera tilts to the left",
     ],
-    "roll right": ["roll right", "roll", "The camera rolls", "the camera rolls clockwise", "slow roll", "a right roll"],
+    "roll right": [
+        "roll right",
+        "roll",
+        "The camera rolls",
+        "the camera rolls clockwise",
+        "slow roll",
+        "a right roll",
+        "a barrel roll",
+    ],
 }
 
 SEQUENCES = [
@@ -285,6 +295,7 @@ NOTHING = [
     "a crane down by the river",
     "a band plays rock and roll",
     "a bread roll beside a high-rise",
+    "a crash on a vertical cliff",
     "photos in her camera roll",
     "keep the camera rolling",
     "smoke rises and drifts",

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldr1.camera import MOVES, Trajectory
+from worldr1.camera import ALL_MOVES, Trajectory
 from worldr1.noise import (
     flow_correlation,
     ideal_flow_correlation,
@@ -42,7 +42,7 @@ def surface(trajectory: Trajectory, frame: int, depth: float | None) -> tuple[Te
     return pose[:3, 3] + rays * scale[:, None], scale
 
 
-@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("move", ALL_MOVES)
 @pytest.mark.parametrize("depth", [None, 0.8])
 def test_flow_is_where_points_go(move: str, depth: float | None) -> None:
     trajectory = Trajectory.from_moves([move], 4)

@@ -14,7 +14,7 @@ import torch
 from gaussian_checks import FAMILY, frame_p_values, shifted, two_sided, worst
 from torch.nn import functional
 
-from worldr1.camera import MOVES, Trajectory, se3
+from worldr1.camera import ALL_MOVES, Trajectory, se3
 from worldr1.noise import flow_correlation, wrap_noise
 from worldr1.noise.transport import transport_sequential
 
@@ -33,7 +33,7 @@ def sideways(shift: float, frames: int = 3, width: int = 24) -> Trajectory:
 @pytest.mark.parametrize("law", LAWS)
 def test_every_frame_is_white_and_gaussian(law: str) -> None:
     p_values = {}
-    for seed, move in enumerate(MOVES):
+    for seed, move in enumerate(ALL_MOVES):
         noise = wrap_noise(Trajectory.from_moves([move], 9), SHAPE, seed, law=law)
         assert noise.shape == SHAPE
         assert noise.dtype == torch.float32

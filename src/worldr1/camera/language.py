@@ -97,7 +97,7 @@ def describe_moves(moves: Sequence[str]) -> str:
 def _normalise(prompt: str) -> str:
     """Lower case, plain spaces, commas for brackets, dashes and arrows, and no other marks than those of sentences."""
     text = unicodedata.normalize("NFKC", prompt).lower().replace("’", "'").replace("n't", " not")
-    text = re.sub(r"(?<=\w)[-‐‑_/](?=\w)", " ", text)
+    text = re.sub(r"(?<=\w)[-‐‑_/](?=\w)", " ", text).replace("hand held", "handheld")
     text = re.sub(r"[-‐-―:()\[\]{}|→>+&]+", ",", text)
     text = re.sub(r"[^\w\s,.;!?']+", " ", text)
     text = re.sub(r"[^\S\n]+", " ", text)

@@ -29,7 +29,7 @@ CAMERA = re.compile(r"\b(?:(?:crane|jib) )?(?:camera|shot|view|viewpoint|pov)\b"
 MANNER = re.compile(
     r"(?:slow|smooth|gentle|steady|cinematic|gradual|quick|fast|rapid|subtle|dramatic|continuous|long|short|handheld|"
     r"drone|aerial|virtual|moving|tracking|single|simple|seamless|fluid|wide|medium|close|up|epic|soft|"
-    r"first|person|fpv|steadicam|gimbal|establishing|overhead|low|high|full|complete|half|[a-z]+ly)$"
+    r"whip|crash|vertical|horizontal|lateral|dutch|barrel|first|person|fpv|steadicam|gimbal|establishing|overhead|low|high|full|complete|half|[a-z]+ly)$"
 )
 """One word that says how a camera moves or of what kind a shot is."""
 
