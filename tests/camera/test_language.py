@@ -103,6 +103,8 @@ ONE_MOVE = {
         "The camera arcs left",
         "The camera rotates around the vase to the left",
         "slow orbit to the left around a bonsai",
+        "The camera circles the café to the left",
+        "The camera moves around R2-D2 to the left",
         "left orbit",
         "Orbit the camera left around the box",
         "The camera moves in a circle around the fountain, to the left",

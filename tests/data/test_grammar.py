@@ -80,6 +80,12 @@ def test_the_camera_language_reads_every_shipped_prompt(shipped: dict[str, list[
         assert parse_moves(describe_moves(moves)) == moves
 
 
+def test_the_camera_language_reads_the_prompts_of_other_seeds() -> None:
+    for split, count, seed in (("train", 2000, 11), ("dynamic", 400, 12), ("test", 300, 13)):
+        for prompt in generate_prompts(split, count, seed):  # type: ignore[arg-type]
+            assert parse_moves(prompt.prompt) == prompt.moves, prompt.prompt
+
+
 def test_mirrored_prompts_mirror_their_moves(shipped: dict[str, list[dict[str, object]]]) -> None:
     swap = {"left": "right", "right": "left"}
     for row in shipped["test"]:

@@ -70,8 +70,8 @@ def _verb(stems: str) -> str:
 _MANNER = r"(?: (?:[a-z]+ly|\d+|degrees?|slow|smooth|straight|further|very|shot|camera|move|movement))*"
 _FROM = r"(?: from (?:the )?(?:left|right))?"
 _SIDE = _FROM + r"(?: (?:to|towards?|over to))?(?: (?:the|its|camera))? (?P<side>left|right)(?:wards?)?\b"
-_FAR = rf"(?:(?: [a-z']+)*?{_FROM} (?:to|towards?) (?:the |its )?(?P<side>left|right)\b(?! of\b| side of\b))"
-_WISE = r"(?:(?: [a-z']+)*? (?P<wise>anti ?clockwise|counter ?clockwise|clockwise|leftwards?|rightwards?)\b)"
+_FAR = rf"(?:(?: [\w']+)*?{_FROM} (?:to|towards?) (?:the |its )?(?P<side>left|right)\b(?! of\b| side of\b))"
+_WISE = r"(?:(?: [\w']+)*? (?P<wise>anti ?clockwise|counter ?clockwise|clockwise|leftwards?|rightwards?)\b)"
 _WAY = r"(?: back)? (?P<way>up|down)(?:wards?)?\b"
 _ANYWHERE = rf"(?:{_FAR}|{_WISE}|)"
 
@@ -90,7 +90,7 @@ _LIFTED = _verb(
     "move go travel fly glide float drift slide track soar sweep swoop climb lift rise drop dive sink push pull"
 )
 _ROAD = (
-    r"(?: the| an?)(?: [a-z']+){0,3}? (?:street|road|lane|avenue|boulevard|highway|path|trail|track|hall|hallway|"
+    r"(?: the| an?)(?: [\w']+){0,3}? (?:street|road|lane|avenue|boulevard|highway|path|trail|track|hall|hallway|"
     r"corridor|aisle|passage|tunnel|alley|alleyway|runway|river|canyon|valley)\b"
 )
 _AXIS = r"(?: (?:about|around|on) its (?:[a-z]+ )?axis)?"
@@ -100,7 +100,7 @@ _PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (move, re.compile(pattern))
     for move, pattern in (
         ("tilt", _verb("tilt pan pitch swivel") + _MANNER + _WAY),
-        ("tilt", _verb("tilt") + r"(?: [a-z']+)*?" + _WAY),
+        ("tilt", _verb("tilt") + r"(?: [\w']+)*?" + _WAY),
         ("roll", _verb("roll tilt") + _MANNER + r"(?: over)?" + _SIDE),
         ("roll left", _verb("roll") + _MANNER + r"(?: in an?)? (?:anti|counter) ?clockwise\b"),
         ("roll right", _verb("roll") + _MANNER + r"(?: in an?)? clockwise\b"),
