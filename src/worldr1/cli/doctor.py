@@ -38,8 +38,8 @@ def _show(findings: list[Finding], healthy: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "state", box=None, pad_edge=False)
-    for heading in ("found", "what mends it"):
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "state", "found", "what mends it"):
         table.add_column(heading, overflow="fold")
     for finding in findings:
         table.add_row(finding.subject, _MARKS[finding.state], escape(finding.detail), escape(finding.remedy))

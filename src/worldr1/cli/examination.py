@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from worldr1.recipes import load_recipe, recipe_names
+from worldr1.recipes.weights import Weights, required_weights
+
 State = Literal["ok", "missing", "broken"]
 _OLDEST, _NEWEST = (3, 10), (3, 13)
 _LIBRARIES = ("torch", "diffusers", "transformers", "peft", "numba", "av", "tensorboard")
@@ -43,8 +46,14 @@ def examine() -> list[Finding]:
     checks: list[Callable[[], Finding]] = [_python, _cores, _memory, _disk]
     findings = [check() for check in checks]
     findings += [_library(name) for name in _LIBRARIES]
-    findings += [_video(), _tiny_pipeline(), _gpu(), _gsplat()]
-    return findings
+    findings += [_video(), _tiny_pipeline(), *_gpus(), _gsplat(), _depth_anything()]
+    return findings + [_weights(one) for one in published_weights()]
+
+
+def published_weights() -> list[Weights]:
+    """What the shipped recipes of real models need, each once."""
+    found = {one.name: one for name in recipe_names() for one in required_weights(load_recipe(name))}
+    return list(found.values())
 
 
 def _python() -> Finding:
@@ -108,20 +117,38 @@ def _tiny_pipeline() -> Finding:
     return Finding("tiny pipeline", "missing", str(folder), "worldr1 tinyworld build")
 
 
-def _gpu() -> Finding:
+def _gpus() -> list[Finding]:
     if importlib.util.find_spec("torch") is None:
-        return Finding("GPU", "missing", "torch is not installed", "pip install torch", needed=False)
+        return [Finding("GPU", "missing", "torch is not installed", "pip install torch", needed=False)]
     import torch
 
-    if torch.cuda.is_available():
-        name, free = torch.cuda.get_device_name(0), torch.cuda.mem_get_info()[1] / 2**30
-        return Finding("GPU", "ok", f"{name}, {free:.0f} GiB", needed=False)
-    return Finding(
-        "GPU", "missing", "the tiny world needs none", "real models need an NVIDIA GPU and CUDA torch", False
-    )
+    if not torch.cuda.is_available():
+        remedy = "real models need an NVIDIA GPU and CUDA torch"
+        return [Finding("GPU", "missing", "the tiny world needs none", remedy, False)]
+    findings = []
+    for index in range(torch.cuda.device_count()):
+        free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
+        detail = f"{torch.cuda.get_device_name(index)}, {free:.0f} of {total:.0f} GiB free"
+        findings.append(Finding(f"GPU {index}", "ok", detail, needed=False))
+    return findings
 
 
 def _gsplat() -> Finding:
     if importlib.util.find_spec("gsplat") is None:
         return Finding("gsplat", "missing", "splats render on the CPU", "pip install 'worldr1[cuda]'", needed=False)
     return Finding("gsplat", "ok", importlib.metadata.version("gsplat"), needed=False)
+
+
+def _depth_anything() -> Finding:
+    from worldr1.reconstruction.da3_loading import INSTALL
+
+    if importlib.util.find_spec("depth_anything_3") is None:
+        return Finding("Depth Anything 3", "missing", "stereo rebuilds scenes without it", INSTALL, needed=False)
+    return Finding("Depth Anything 3", "ok", importlib.metadata.version("depth-anything-3"), needed=False)
+
+
+def _weights(weights: Weights) -> Finding:
+    licence = f"licence {weights.licence}"
+    if weights.place is not None:
+        return Finding(weights.name, "ok", f"{weights.role}, {licence}, {weights.place}", needed=False)
+    return Finding(weights.name, "missing", f"{weights.role}, {licence}; {weights.problem}", weights.command, False)

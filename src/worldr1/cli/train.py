@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import tyro
 
 from worldr1.recipes import Recipe, load_recipe
@@ -30,10 +31,16 @@ class Arguments:
     """Directory to write; runs/<recipe>-<date>-<time> when not given."""
     resume: Path | None = None
     """Go on with the run in this directory instead of starting one."""
+    dry_run: bool = False
+    """Load nothing; tell memory, time, network evaluations and missing weights."""
+    json: bool = False
+    """With --dry-run: print one JSON document."""
+    matrix_tflops: float = 400.0
+    """With --dry-run: the bfloat16 matrix rate that the GPU keeps up, in TFLOP/s."""
 
 
 def parse(words: Sequence[str]) -> int:
-    """Run `worldr1 train [RECIPE] [--field value ...]` or `worldr1 train --resume RUN`."""
+    """Run `worldr1 train [RECIPE] [--field value ...] [--dry-run]` or `worldr1 train --resume RUN`."""
     resumed = _value_of("--resume", words)
     named = words[0] if words and not words[0].startswith("-") else "tiny"
     recipe = stored_recipe(Path(resumed)) if resumed else load_recipe(named)
@@ -46,12 +53,25 @@ def parse(words: Sequence[str]) -> int:
     )
     if arguments.resume is not None and arguments.run is not None:
         raise ValueError("give either --run for a new run or --resume for an old one, not both")
+    if arguments.json and not arguments.dry_run:
+        raise ValueError("--json goes with --dry-run; a run writes its metrics to metrics.jsonl")
+    if arguments.dry_run:
+        from worldr1.cli.dry_run import dry_run
+
+        return dry_run(arguments.settings, arguments.json, arguments.matrix_tflops)
     root = arguments.resume or arguments.run or _fresh_directory(arguments.settings.name)
     try:
         if arguments.resume is not None:
             resume(arguments.settings, root)
         else:
             start(arguments.settings, root)
+    except ImportError as error:
+        raise ValueError(f"a package is missing: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise ValueError(
+            f"the GPU ran out of memory; see what each stage needs with `worldr1 train {named} --dry-run`, and lower "
+            "sampling.micro_batch, turn on model.gradient_checkpointing and model.vae_tiling, or take a larger GPU"
+        ) from error
     except KeyboardInterrupt:
         logger.warning("interrupted; go on with: worldr1 train --resume %s", root)
         return INTERRUPTED

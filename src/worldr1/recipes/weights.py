@@ -33,6 +33,7 @@ class Weights:
         revision: branch, tag or commit; None is the main one.
         place: the directory that holds them, None when they are missing or incomplete.
         problem: why `place` is None, as the end of a sentence; empty otherwise.
+        only: file patterns, where not everything under the name is needed.
     """
 
     role: str
@@ -40,6 +41,7 @@ class Weights:
     revision: str | None
     place: Path | None
     problem: str
+    only: tuple[str, ...] = ()
 
     @property
     def licence(self) -> str:
@@ -54,7 +56,7 @@ class Weights:
     @property
     def command(self) -> str:
         """What gets them."""
-        return download_command(self.name, self.revision)
+        return download_command(self.name, self.revision, self.only)
 
 
 def required_weights(recipe: Recipe) -> list[Weights]:
@@ -66,9 +68,21 @@ def required_weights(recipe: Recipe) -> list[Weights]:
         named.append(("reconstructor", reward.da3.weights, reward.da3.revision))
     if reward.judge.name == "qwen3-vl" and "meta" in reward.weights:
         named.append(("judge", reward.judge.weights, reward.judge.revision))
+    found = [examine(*entry) for entry in named]
     if reward.preference.name == "hpsv3" and "general" in reward.weights:
-        named.append(("preference", reward.preference.weights, reward.preference.revision))
-    return [examine(*entry) for entry in named]
+        found += _hpsv3(reward.preference.weights, reward.preference.revision)
+    return found
+
+
+def _hpsv3(name: str, revision: str | None) -> list[Weights]:
+    """HPSv3 and, unless its directory holds a config of its own, what it takes from the model that it was built on."""
+    scorer = examine("preference", name, revision)
+    if scorer.place is not None and (scorer.place / "config.json").is_file():
+        return [scorer]
+    folder, problem = _find(HPSV3_BASE, None)
+    if folder is not None and not (folder / "tokenizer.json").is_file():
+        folder, problem = None, "lacks tokenizer.json"
+    return [scorer, Weights("tokenizer of preference", HPSV3_BASE, None, folder, problem, ("*.json", "*.txt"))]
 
 
 def examine(role: str, name: str, revision: str | None = None) -> Weights:
@@ -98,11 +112,12 @@ def missing_sentence(missing: list[Weights]) -> str:
     return f"{problems}; get it with: {commands}" if commands else f"{problems}; give another path"
 
 
-def download_command(name: str, revision: str | None = None) -> str:
-    """The shell command that downloads a hub name; empty for a directory."""
+def download_command(name: str, revision: str | None = None, only: tuple[str, ...] = ()) -> str:
+    """The shell command that downloads a hub name, or the files of it that fit patterns; empty for a directory."""
     if not _is_hub_name(name):
         return ""
-    return f"hf download {name}" + (f" --revision {revision}" if revision else "")
+    chosen = " --include " + " ".join(f"'{pattern}'" for pattern in only) if only else ""
+    return f"hf download {name}" + (f" --revision {revision}" if revision else "") + chosen
 
 
 def incomplete(folder: Path) -> str:

@@ -78,11 +78,12 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
     if judge.name == "server":
         from worldr1.rewards.openai_judge import OpenAIJudge
 
-        return VisionMetaReward(OpenAIJudge(judge.url, judge.weights, token=_token(judge.token_file)))
+        return VisionMetaReward(OpenAIJudge(judge.url, judge.weights, token=_token(judge.token_file)), sideways, raised)
     from worldr1.rewards.qwen_judge import QwenJudge
 
     place = place_of(judge.weights, judge.revision)
-    return VisionMetaReward(QwenJudge.from_pretrained(str(place), device=device, dtype=_dtype(device)))
+    local = QwenJudge.from_pretrained(str(place), device=device, dtype=_dtype(device))
+    return VisionMetaReward(local, sideways, raised)
 
 
 def _recon(settings: RewardSettings, device: torch.device) -> Reward:

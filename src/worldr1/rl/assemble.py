@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from worldr1.data.prompts import load_prompts
@@ -14,6 +15,8 @@ from worldr1.rl.nft import DiffusionNFT, NFTSettings
 from worldr1.rl.objectives import Objective
 from worldr1.rl.seeds import Stream, seed_of
 from worldr1.rl.trainer import Parts
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from worldr1.policy.base import Policy
@@ -28,14 +31,29 @@ def assemble(recipe: Recipe) -> Parts:
 
     Raises:
         FileNotFoundError: a model, critic or prompt file is missing.
-        ValueError: something in them is wrong.
+        ValueError: something in them is wrong, or the GPU's memory is too little.
     """
     missing = [weights for weights in required_weights(recipe) if weights.place is None]
     if missing:
         raise FileNotFoundError(missing_sentence(missing))
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
+    _check_memory(recipe)
     policy = load_policy(recipe, [*prompts.main, *prompts.dynamic, *evaluation])
     return Parts(policy, build_objective(recipe, policy), build_composer(recipe), prompts, evaluation)
+
+
+def _check_memory(recipe: Recipe) -> None:
+    from worldr1.planning.budget import check_memory, gpu_bytes, memory_warning
+    from worldr1.planning.plan import make_plan
+
+    available = gpu_bytes()
+    if recipe.model.path == "tiny" or available is None:
+        return
+    plan = make_plan(recipe)
+    check_memory(plan, available)
+    warning = memory_warning(plan, available)
+    if warning:
+        logger.warning(warning)
 
 
 def build_objective(recipe: Recipe, policy: Policy) -> Objective:

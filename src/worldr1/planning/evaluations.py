@@ -1,0 +1,137 @@
+"""Network evaluations per trained video, counted by hooks on a tiny network of the same class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldr1.recipes.settings import Recipe
+from worldr1.rl.assemble import build_objective
+from worldr1.rl.assemble_policy import training_device, wrap
+from worldr1.rl.seeds import Stream, generator
+
+_VIDEOS, _TOKENS, _TEXT_WIDTH = 2, 4, 8
+_FRAMES, _SIDE = 5, 32
+
+
+@dataclass(frozen=True)
+class Evaluations:
+    """Evaluations of the transformer per video of a training step.
+
+    Attributes:
+        rollout: while sampling.
+        forward: with gradient, while training.
+        reference: without gradient, while training (the frozen base, the old policy).
+        backward: backward passes; each counts as two evaluations.
+        recompute: second forwards of gradient checkpointing.
+    """
+
+    rollout: float
+    forward: float
+    reference: float
+    backward: float
+    recompute: float
+
+    @property
+    def total(self) -> float:
+        """In units of one forward."""
+        return self.rollout + self.forward + self.reference + 2 * self.backward + self.recompute
+
+
+def count_evaluations(recipe: Recipe) -> Evaluations:
+    """Sample and update once as the recipe says, on a tiny random network, and count what its first block sees."""
+    checkpointing = recipe.model.gradient_checkpointing
+    model = recipe.model.model_copy(
+        update={
+            "dtype": "float32",
+            "max_tokens": _TOKENS,
+            "vae_tiling": False,
+            "vae_slicing": False,
+            "gradient_checkpointing": training_device() == "cuda" if checkpointing is None else checkpointing,
+        }
+    )
+    small = recipe.model_copy(update={"model": model})
+    with torch.random.fork_rng(devices=[]):
+        pipeline = _tiny_pipeline()
+        policy = wrap(pipeline, small)
+        objective = build_objective(small, policy)
+        tally = _Tally()
+        with _counting(pipeline.transformer.blocks[0], tally):
+            text = policy.encode(["a"] * _VIDEOS)
+            noise = torch.randn(_VIDEOS, *policy.latent_shape(_FRAMES, _SIDE, _SIDE))
+            made = objective.collect(policy, text, noise, generator(Stream.ROLLOUT, 0), 0)
+            tally.sampling = False
+            advantages = torch.tensor([1.0, -1.0])
+            for term in objective.losses(policy, made, text, advantages, generator(Stream.LOSS, 0)):
+                tally.in_backward = True
+                term.loss.backward()
+                tally.in_backward = False
+    return Evaluations(**{name: tally.seen[name] / _VIDEOS for name in tally.seen})
+
+
+@dataclass
+class _Tally:
+    sampling: bool = True
+    in_backward: bool = False
+    seen: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("rollout", "forward", "reference", "backward", "recompute"), 0)
+    )
+
+    def entered(self, videos: int) -> None:
+        if self.sampling:
+            kind = "rollout"
+        elif self.in_backward:
+            kind = "recompute"
+        else:
+            kind = "forward" if torch.is_grad_enabled() else "reference"
+        self.seen[kind] += videos
+
+
+@contextmanager
+def _counting(block: torch.nn.Module, tally: _Tally) -> Iterator[None]:
+    def enter(_: torch.nn.Module, inputs: Any) -> None:
+        tally.entered(len(inputs[0]))
+
+    def leave(_: torch.nn.Module, __: Any, output: Tensor) -> None:
+        if output.requires_grad and not tally.in_backward:
+            output.register_hook(lambda gradient: tally.seen.update(backward=tally.seen["backward"] + len(gradient)))
+
+    handles = [block.register_forward_pre_hook(enter), block.register_forward_hook(leave)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tiny_pipeline() -> Any:
+    """What `WanPolicy` asks of a pipeline for sampling and training: a real transformer, and no text or video."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
+
+    transformer = WanTransformer3DModel(
+        num_attention_heads=1,
+        attention_head_dim=12,
+        in_channels=4,
+        out_channels=4,
+        text_dim=_TEXT_WIDTH,
+        freq_dim=8,
+        ffn_dim=12,
+        num_layers=1,
+        rope_max_seq_len=32,
+    )
+    return SimpleNamespace(
+        transformer=transformer,
+        vae=torch.nn.Identity(),
+        text_encoder=torch.nn.Identity(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        config={"boundary_ratio": None, "expand_timesteps": False},
+        vae_scale_factor_temporal=4,
+        vae_scale_factor_spatial=8,
+        encode_prompt=lambda *_, **__: (torch.ones(1, _TOKENS, _TEXT_WIDTH), None),
+    )

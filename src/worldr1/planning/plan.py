@@ -1,0 +1,226 @@
+"""The dry run: what a recipe needs and what it costs, from shapes alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from worldr1.planning.evaluations import Evaluations, count_evaluations
+from worldr1.planning.meter import Reading
+from worldr1.planning.rewards import RewardCost, reward_costs
+from worldr1.planning.shapes import (
+    PipelineShape,
+    measure_decode,
+    measure_forward,
+    measure_training,
+    parameters_of,
+    shape_of,
+    trainable_parameters,
+)
+from worldr1.recipes.settings import Recipe
+from worldr1.recipes.weights import Weights, required_weights
+from worldr1.rl.assemble_policy import training_device
+
+MATRIX_TFLOPS = 400.0
+"""bfloat16 rate that an H100 keeps up on large matrices (its peak is 989)."""
+_FLOAT32_SHARE = 1 / 8
+"""The autoencoder decodes in float32, at about this share of the bfloat16 rate."""
+RELEASE = 340
+"""Network evaluations per trained video of World-R1's public release."""
+_GIB = float(2**30)
+_TRAINED_BYTES = 4 * (1 + 1 + 2 + 1)
+"""A trained parameter in float32: itself, its gradient, AdamW's two moments, its moving average."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Memory of one stage on the policy's GPU, in bytes: what stays there, and what only the stage needs."""
+
+    name: str
+    resident: float
+    transient: float
+
+    @property
+    def total(self) -> float:
+        """Bytes at the stage's peak."""
+        return self.resident + self.transient
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a recipe needs.
+
+    Attributes:
+        recipe: the recipe.
+        evaluations: of the network per trained video, by kind.
+        parameters: "transformer", "trained", "vae", "text_encoder".
+        weights_bytes: bytes that stay in memory, by part.
+        stages: memory by stage.
+        without_checkpointing, with_checkpointing: bytes of one micro-batch's activations in training.
+        seconds: of one main training step, by stage, at `matrix_tflops`.
+        matrix_tflops: the assumed bfloat16 rate, in 1e12 operations a second.
+        rewards: cost of each reward model.
+        weights: what must be on this machine.
+    """
+
+    recipe: Recipe
+    evaluations: Evaluations
+    parameters: dict[str, int]
+    weights_bytes: dict[str, float]
+    stages: list[Stage]
+    without_checkpointing: float
+    with_checkpointing: float
+    seconds: dict[str, float]
+    matrix_tflops: float
+    rewards: list[RewardCost]
+    weights: list[Weights]
+
+    @property
+    def peak(self) -> Stage:
+        """The stage that needs most memory."""
+        return max(self.stages, key=lambda stage: stage.total)
+
+    @property
+    def missing(self) -> list[Weights]:
+        """Weights that are not on this machine."""
+        return [weights for weights in self.weights if weights.place is None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain JSON data; memory in GiB."""
+        evaluations = self.evaluations
+        return {
+            "recipe": self.recipe.name,
+            "network_evaluations_per_video": evaluations.total,
+            "network_evaluations": {**vars(evaluations)},
+            "network_evaluations_of_the_release": RELEASE,
+            "parameters": self.parameters,
+            "memory_gib": {
+                "weights": {name: size / _GIB for name, size in self.weights_bytes.items()},
+                "stages": {stage.name: stage.total / _GIB for stage in self.stages},
+                "activations_with_checkpointing": self.with_checkpointing / _GIB,
+                "activations_without_checkpointing": self.without_checkpointing / _GIB,
+                "rewards": {c.name: (c.weights + c.activations) / _GIB for c in self.rewards},
+                "peak": self.peak.total / _GIB,
+            },
+            "seconds_per_step": self.seconds,
+            "matrix_tflops": self.matrix_tflops,
+            "videos_per_step": self.recipe.schedule.groups * self.recipe.schedule.group_size,
+            "weights": [
+                {
+                    "role": weights.role,
+                    "name": weights.name,
+                    "revision": weights.revision,
+                    "found": None if weights.place is None else str(weights.place),
+                    "problem": weights.problem,
+                    "command": "" if weights.place else weights.command,
+                    "licence": weights.licence,
+                    "commercial": weights.commercial,
+                }
+                for weights in self.weights
+            ],
+        }
+
+
+def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS) -> Plan:
+    """Plan a run without loading any weights.
+
+    Raises:
+        ValueError: the shape of the recipe's model is not known, or the rate is not positive.
+    """
+    if matrix_tflops <= 0:
+        raise ValueError(f"the matrix rate must be positive, got {matrix_tflops}")
+    model, clip = recipe.model, recipe.clip
+    shape = shape_of(model)
+    forward = measure_forward(shape, model, clip)
+    checkpointed, plain = (measure_training(shape, model, clip, checkpointing) for checkpointing in (True, False))
+    decode = measure_decode(shape, clip, model.vae_tiling)
+    parameters = _parameters(shape, recipe)
+    rewards = reward_costs(recipe.reward, clip)
+    weights_bytes = _weights_bytes(recipe, parameters)
+    evaluations = count_evaluations(recipe)
+    graphs = _micro_batch(recipe) * (2 if recipe.sampling.guidance != 1.0 else 1)
+    checkpointing = model.gradient_checkpointing
+    chosen = checkpointed if checkpointing or (checkpointing is None and training_device() == "cuda") else plain
+    return Plan(
+        recipe=recipe,
+        evaluations=evaluations,
+        parameters=parameters,
+        weights_bytes=weights_bytes,
+        stages=_stages(recipe, weights_bytes, rewards, forward.peak, decode.peak, chosen.peak * graphs, parameters),
+        without_checkpointing=plain.peak * graphs,
+        with_checkpointing=checkpointed.peak * graphs,
+        seconds=_seconds(recipe, evaluations, forward, decode, rewards, matrix_tflops),
+        matrix_tflops=matrix_tflops,
+        rewards=rewards,
+        weights=required_weights(recipe),
+    )
+
+
+def _micro_batch(recipe: Recipe) -> int:
+    return recipe.sampling.micro_batch or recipe.schedule.groups * recipe.schedule.group_size
+
+
+def _parameters(shape: PipelineShape, recipe: Recipe) -> dict[str, int]:
+    return {
+        "transformer": parameters_of(shape.build_transformer()),
+        "trained": trainable_parameters(shape, recipe.model),
+        "vae": parameters_of(shape.build_vae()),
+        "text_encoder": shape.text_parameters,
+    }
+
+
+def _weights_bytes(recipe: Recipe, parameters: dict[str, int]) -> dict[str, float]:
+    """Bytes that stay on the GPU after loading; the text encoder only where nothing caches its embeddings."""
+    width = 2 if recipe.model.dtype == "bfloat16" else 4
+    copies = _TRAINED_BYTES + (4 if recipe.objective.name == "nft" else 0)
+    full = recipe.model.adapter == "full"
+    return {
+        "transformer": 4.0 * parameters["transformer"] if full else float(width * parameters["transformer"]),
+        "trained_and_optimiser": float(copies * parameters["trained"]),
+        "vae": 4.0 * parameters["vae"],
+        "text_encoder": 0.0 if recipe.model.embeds_cache else float(width * parameters["text_encoder"]),
+    }
+
+
+def _stages(
+    recipe: Recipe,
+    weights_bytes: dict[str, float],
+    rewards: list[RewardCost],
+    forward: float,
+    decode: float,
+    training: float,
+    parameters: dict[str, int],
+) -> list[Stage]:
+    policy = sum(weights_bytes.values())
+    resident = policy + sum(cost.weights for cost in rewards)
+    at_once = _micro_batch(recipe)
+    width = 2 if recipe.model.dtype == "bfloat16" else 4
+    encoder = float(width * parameters["text_encoder"]) if recipe.model.embeds_cache else 0.0
+    return [
+        Stage("encode prompts", policy, encoder),
+        Stage("rollout", resident, forward * at_once),
+        Stage("decode", resident, decode * (1 if recipe.model.vae_slicing else at_once)),
+        Stage("rewards", resident, max((cost.activations for cost in rewards), default=0.0)),
+        Stage("update", resident, training),
+    ]
+
+
+def _seconds(
+    recipe: Recipe,
+    evaluations: Evaluations,
+    forward: Reading,
+    decode: Reading,
+    rewards: list[RewardCost],
+    matrix_tflops: float,
+) -> dict[str, float]:
+    videos = recipe.schedule.groups * recipe.schedule.group_size
+    rate = matrix_tflops * 1e12
+    policy_rate = rate if recipe.model.dtype == "bfloat16" else rate * _FLOAT32_SHARE
+    update = evaluations.total - evaluations.rollout
+    seconds = {
+        "rollout": videos * evaluations.rollout * forward.flops / policy_rate,
+        "decode": videos * decode.flops / (rate * _FLOAT32_SHARE),
+        "rewards": videos * sum(cost.flops for cost in rewards) / rate,
+        "update": videos * update * forward.flops / policy_rate,
+    }
+    return {**seconds, "total": sum(seconds.values())}
