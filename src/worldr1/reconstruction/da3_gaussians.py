@@ -63,9 +63,9 @@ def from_maps(
     """Pixel-aligned Gaussians of the chosen frames [S], thinned to at most about `most` per frame.
 
     images [T,3,h,w] in [0,1]; depth and confidence [T,h,w]; c2w [T,4,4]; intrinsics [3,3] in pixels of these images.
-    Sizes are half a pixel's footprint (standard deviation), so that neighbours close the surface. Opacity is the
-    confidence over the frame's median one, at most 1: half the pixels are solid, doubtful ones fade, and a confidence
-    of 0 gives nothing.
+    Sizes are half a pixel's footprint (standard deviation): on scenes of known geometry off-trajectory views are then
+    nearest to the truth, and a single frame closes its surface. Opacity is the confidence over the frame's median one,
+    at most 1: half the pixels are solid, doubtful ones fade, and a confidence of 0 gives nothing.
     """
     some = chosen.to(depth.device)
     stride = max(1, math.ceil(math.sqrt(depth.shape[1] * depth.shape[2] / most)))
