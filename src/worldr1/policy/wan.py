@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worldr1.policy.base import Conditioning
 from worldr1.policy.swap import swapped
@@ -238,8 +239,7 @@ class WanPolicy:
 
     def _network(self, latents: Tensor, sigma: Tensor, embeds: Tensor) -> Tensor:
         timestep = sigma.float() * self.pipeline.scheduler.config.num_train_timesteps
-        cast = torch.autocast(self.device.type, self.autocast) if self.autocast else nullcontext()
-        with cast:
+        with self._precision():
             output = self._transformer(
                 hidden_states=latents.to(self._dtype),
                 timestep=timestep,
@@ -247,6 +247,16 @@ class WanPolicy:
                 return_dict=False,
             )[0]
         return output.float()
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        if self.autocast is None:
+            yield
+            return
+        # The CPU's flash attention in 16 bits prepares a matrix product per head and sample: far slower than the plain.
+        plain = sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
+        with torch.autocast(self.device.type, self.autocast), plain:
+            yield
 
     @contextmanager
     def _adapters_off(self) -> Iterator[None]:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from worldr1.tinyworld.autoencoder import fit_latent_scale, make_autoencoder, train_autoencoder
+from worldr1.tinyworld.autoencoder import (
+    AutoencoderSettings,
+    fit_latent_scale,
+    make_autoencoder,
+    train_autoencoder,
+)
 from worldr1.tinyworld.corpus import CorpusSettings, render_range
 from worldr1.tinyworld.critic_build import CriticBuildSettings, build_critics
 from worldr1.tinyworld.latents import pack_video, read_shards, tokenise, write_shards
@@ -34,21 +39,27 @@ class BuildSettings:
     """Everything that decides the result.
 
     Attributes:
-        seed: of initial weights, corpus, batches and noise; takes the place of the seeds in `corpus` and `pretrain`.
-        autoencoder_clips, autoencoder_steps: training set and length of the autoencoder.
+        seed: of initial weights, corpus, batches and noise; takes the place of the seeds in the parts.
+        autoencoder_clips: size of the autoencoder's training set; autoencoder: how it is trained.
         clips: size of the encoded corpus.
         corpus: what it is made of.
         pretrain: how the transformer is trained.
         device: "cpu" or "cuda".
+        replicas: copies of a model that train side by side, one CPU thread each; 0 for one per core ("cuda": one).
     """
 
     seed: int = 0
-    autoencoder_clips: int = 2048
-    autoencoder_steps: int = 3600
+    autoencoder_clips: int = 3072
+    autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     clips: int = 16_384
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     device: str = "cpu"
+    replicas: int = 0
+
+    def side_by_side(self) -> int:
+        """The number of replicas in numbers."""
+        return self.replicas or (torch.get_num_threads() if self.device == "cpu" else 1)
 
 
 def _autoencoder(work: Path, settings: BuildSettings, report: Callable[[str, float], None]) -> AutoencoderKLWan:
@@ -64,15 +75,15 @@ def _autoencoder(work: Path, settings: BuildSettings, report: Callable[[str, flo
         videos += [pack_video(clip.video) for clip in render_range(corpus, start, stop)]
         report("rendering clips for the autoencoder", stop / settings.autoencoder_clips)
     torch.manual_seed(settings.seed)
-    vae = make_autoencoder()
     stacked = torch.stack(videos)
-    train_autoencoder(
-        vae,
+    vae = train_autoencoder(
+        make_autoencoder(),
         stacked,
-        settings.autoencoder_steps,
-        settings.seed,
-        device=settings.device,
-        on_progress=lambda done: report("training the autoencoder", done),
+        replace(settings.autoencoder, seed=settings.seed),
+        work / "autoencoder",
+        settings.device,
+        settings.side_by_side(),
+        lambda done: report("training the autoencoder", done),
     )
     fit_latent_scale(vae, stacked[:512])
     beside = work / "vae.new"
@@ -100,6 +111,7 @@ def build(work: Path, output: Path, settings: BuildSettings, report: Callable[[s
         settings.clips,
         vae,
         tokenizer,
+        settings.side_by_side(),
         lambda done: report("encoding the corpus", done),
     )
     torch.manual_seed(settings.seed)
@@ -111,6 +123,7 @@ def build(work: Path, output: Path, settings: BuildSettings, report: Callable[[s
         work / "transformer",
         tokenise(tokenizer, [""])[0],
         settings.device,
+        settings.side_by_side(),
         lambda done: report("pre-training the transformer", done),
     )
     pipeline = make_pipeline(vae, average.transformer.cpu(), average.text_encoder.cpu(), tokenizer)

@@ -13,7 +13,7 @@ from worldr1.tinyworld.scenes import Scene, sample_scene
 from worldr1.tinyworld.spoil import CLEAN, Spoil, sample_spoil
 
 MOVING = tuple(move for move in MOVES if move != "fixed")
-SPOIL_SHARES = {"mix": 0.5, "bend": 0.15, "morph": 0.15, "swim": 0.1, "parallax": 0.1}
+SPOIL_SHARES = {"mix": 0.4, "bend": 0.2, "morph": 0.15, "swim": 0.1, "parallax": 0.15}
 
 
 @dataclass(frozen=True)

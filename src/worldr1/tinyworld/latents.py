@@ -59,9 +59,13 @@ def write_shards(
     clips: int,
     vae: AutoencoderKLWan,
     tokenizer: PreTrainedTokenizerBase,
+    workers: int = 1,
     on_progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Render and encode the first `clips` clips, keeping shards that exist already, so that it can be resumed."""
+    """Render and encode the first `clips` clips, keeping shards that exist already, so that it can be resumed.
+
+    `workers` CPU threads encode side by side.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     for shard in range(clips // SHARD):
         file = directory / f"latents-{shard:04d}.safetensors"
@@ -69,7 +73,7 @@ def write_shards(
             batch = render_range(settings, shard * SHARD, (shard + 1) * SHARD)
             videos = torch.stack([pack_video(clip.video) for clip in batch])
             content = {
-                "latents": normalise(vae, encode(vae, videos)).half(),
+                "latents": normalise(vae, encode(vae, videos, workers=workers)).half(),
                 "tokens": tokenise(tokenizer, [clip.prompt for clip in batch]),
                 "consistent": torch.tensor([clip.spoil == CLEAN for clip in batch]),
             }

@@ -81,8 +81,8 @@ def _morph(rng: np.random.Generator, strength: float) -> dict[str, object]:
 def _bend(rng: np.random.Generator, strength: float) -> dict[str, object]:
     return {
         "bend": float(rng.uniform(0.06, 0.085) * strength),
-        "bend_frequency": float(rng.uniform(0.8, 1.4)),
-        "bend_phase": float(rng.uniform(0, 2 * np.pi)),
+        "bend_frequency": 1.1,
+        "bend_phase": float(rng.integers(4) * np.pi / 2),
     }
 
 
@@ -100,7 +100,7 @@ def sample_spoil(rng: np.random.Generator, kind: str, moving_camera: bool = True
     """
     if kind not in SPOIL_KINDS:
         raise ValueError(f"unknown kind of spoiling {kind!r}; use one of {', '.join(SPOIL_KINDS)}")
-    phase = float(rng.uniform(0, 2 * np.pi))
+    phase = float(rng.integers(2) * np.pi / 2)
     if kind == "parallax" and moving_camera:
         return Spoil(parallax=True, phase=phase, **_swim(rng, 0.7 * strength))  # type: ignore[arg-type]
     if kind == "mix":
