@@ -254,7 +254,9 @@ class WanPolicy:
             yield
             return
         # The CPU's flash attention in 16 bits prepares a matrix product per head and sample: far slower than the plain.
-        plain = sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else nullcontext()
+        # A checkpoint is recomputed outside of this context and must meet the same kernel as before.
+        chosen = self.device.type == "cpu" and not self._transformer.is_gradient_checkpointing
+        plain = sdpa_kernel(SDPBackend.MATH) if chosen else nullcontext()
         with torch.autocast(self.device.type, self.autocast), plain:
             yield
 

@@ -1,0 +1,109 @@
+"""Weights: found, missing, cut short or of another revision, each told with the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldr1.recipes import load_recipe
+from worldr1.recipes.settings import Recipe
+from worldr1.recipes.weights import LICENCES, examine, incomplete, missing_sentence, place_of, required_weights
+
+NAME = "owner/model"
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the hub."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def _cached(hub: Path, name: str = NAME, revision: str = "main", commit: str = "a" * 40) -> Path:
+    root = hub / f"models--{name.replace('/', '--')}"
+    snapshot = root / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (root / "refs").mkdir(exist_ok=True)
+    (root / "refs" / revision).write_text(commit)
+    (snapshot / "model.safetensors").touch()
+    return snapshot
+
+
+def test_the_tiny_recipe_needs_nothing() -> None:
+    assert required_weights(load_recipe("tiny")) == []
+
+
+@pytest.mark.parametrize("name", ["world-r1-small", "world-r1-large", "world-r1-paper"])
+def test_recipes_of_real_models_name_all_they_need(name: str) -> None:
+    needed = required_weights(load_recipe(name))
+    roles = ["policy", "reconstructor", "judge", "preference", "tokenizer of preference"]
+    assert [weights.role for weights in needed] == roles
+    assert all(weights.place is None and weights.name in LICENCES for weights in needed)
+    assert needed[-1].command == "hf download Qwen/Qwen2-VL-7B-Instruct --include '*.json' '*.txt'"
+
+
+def test_only_the_paper_s_recipe_takes_weights_that_forbid_commercial_use() -> None:
+    forbidding = {
+        name: [weights.name for weights in required_weights(load_recipe(name)) if not weights.commercial]
+        for name in ("world-r1-small", "world-r1-large", "world-r1-paper")
+    }
+    assert forbidding == {
+        "world-r1-small": [],
+        "world-r1-large": [],
+        "world-r1-paper": ["depth-anything/DA3-GIANT-1.1"],
+    }
+
+
+def test_components_without_weight_need_no_model() -> None:
+    reward = {"recon": 0, "traj": 0, "meta": 0, "general": 1, "reconstructor": "da3", "judge": {"name": "qwen3-vl"}}
+    assert required_weights(Recipe.model_validate({"reward": reward})) == []
+
+
+def test_what_is_in_the_cache_is_found(hub: Path) -> None:
+    snapshot = _cached(hub)
+    assert place_of(NAME) == snapshot
+    assert examine("policy", NAME).problem == ""
+
+
+def test_what_is_missing_is_named_with_its_command() -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"owner/model is not on this machine; get it with: hf download owner/model$"
+    ):
+        place_of(NAME)
+
+
+def test_another_revision_is_told_with_those_that_are_here(hub: Path) -> None:
+    _cached(hub)
+    with pytest.raises(FileNotFoundError, match=r"not here in revision 'v9' \(here: main\); .*--revision v9$"):
+        place_of(NAME, "v9")
+    newer = _cached(hub, revision="v9", commit="b" * 40)
+    assert place_of(NAME, "v9") == newer
+
+
+def test_a_download_that_was_cut_short_is_no_find(hub: Path) -> None:
+    snapshot = _cached(hub)
+    shards = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (snapshot / "model.safetensors.index.json").write_text(json.dumps(shards))
+    (snapshot / "model-1.safetensors").touch()
+    assert "model-2.safetensors is missing" in examine("judge", NAME).problem
+    (snapshot / "model-2.safetensors").touch()
+    assert examine("judge", NAME).place == snapshot
+
+
+def test_a_pipeline_needs_all_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "model.safetensors").touch()
+    (tmp_path / "model_index.json").write_text(
+        json.dumps({"_class_name": "WanPipeline", "vae": ["diffusers", "X"], "transformer": ["diffusers", "Y"]})
+    )
+    assert incomplete(tmp_path).startswith("is not whole: transformer/ is missing")
+
+
+def test_a_path_that_is_not_there_has_no_command(tmp_path: Path) -> None:
+    missing = [examine("policy", str(tmp_path / "nowhere")), examine("judge", NAME)]
+    sentence = missing_sentence(missing)
+    assert sentence.endswith(f"get it with: hf download {NAME}")
+    assert "neither a directory nor a hub name" in sentence
+    assert missing_sentence(missing[:1]).endswith("give another path")

@@ -1,0 +1,90 @@
+"""From names in a recipe to rewards: each setting reaches the model that it is for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from worldr1.recipes.settings import RewardSettings
+from worldr1.reconstruction.depth_anything import DepthAnythingReconstructor
+from worldr1.reconstruction.stereo import StereoReconstructor
+from worldr1.rewards.general import GeneralReward
+from worldr1.rewards.meta import MetaReward
+from worldr1.rewards.openai_judge import OpenAIJudge
+from worldr1.rewards.registry import build_composer, build_reconstructor
+from worldr1.rewards.vision_meta import VisionMetaReward
+
+
+def _settings(**changes: Any) -> RewardSettings:
+    return RewardSettings.model_validate(changes)
+
+
+def test_the_defaults_are_the_shipped_critics() -> None:
+    composer = build_composer(_settings(general_frames=3, sharpness=0.2, meta_view={"sideways": 30, "raised": 5}))
+    meta, general = composer.rewards["meta"], composer.rewards["general"]
+    assert isinstance(meta, MetaReward)
+    assert isinstance(general, GeneralReward)
+    assert isinstance(composer.reconstructor, StereoReconstructor)
+    assert (meta.sideways, meta.raised) == (math.radians(30), math.radians(5))
+    assert general.frames == 3
+    assert composer.rewards["recon"].sharpness == 0.2  # type: ignore[attr-defined]
+
+
+def test_the_view_s_offset_is_by_default_the_one_that_the_critic_learned_on() -> None:
+    meta = build_composer(_settings()).rewards["meta"]
+    assert isinstance(meta, MetaReward)
+    default = MetaReward(meta.critic)
+    assert (meta.sideways, meta.raised) == pytest.approx((default.sideways, default.raised))
+
+
+def test_no_reconstructor_is_built_where_none_is_needed() -> None:
+    composer = build_composer(_settings(meta=0, recon=0, traj=0, reconstructor="da3"))
+    assert composer.reconstructor is None
+
+
+def test_a_server_gets_url_model_and_token(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    judge = {"name": "server", "url": "http://there:1/v1", "weights": "m", "token_file": str(tmp_path / "token")}
+    meta = build_composer(_settings(judge=judge, general=0, meta_view={"sideways": 20})).rewards["meta"]
+    assert isinstance(meta, VisionMetaReward)
+    assert isinstance(meta.judge, OpenAIJudge)
+    assert meta.sideways == math.radians(20)
+    with pytest.raises(FileNotFoundError, match="no token file"):
+        build_composer(_settings(judge={**judge, "token_file": str(tmp_path / "none")}, general=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ({"reconstructor": "da3"}, "hf download depth-anything/DA3-BASE"),
+        ({"judge": {"name": "qwen3-vl", "revision": "r1"}}, "hf download Qwen/Qwen3-VL-8B-Instruct --revision r1"),
+        ({"preference": {"name": "hpsv3"}}, "hf download MizzenAI/HPSv3"),
+    ],
+)
+def test_missing_weights_name_their_command(
+    changes: dict[str, Any], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=f"{command}$"):
+        build_composer(_settings(**changes))
+
+
+def test_depth_anything_gets_its_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        DepthAnythingReconstructor, "from_pretrained", lambda path, **rest: seen.update(path=path, **rest)
+    )
+    (tmp_path / "model.safetensors").touch()
+    da3 = {"weights": str(tmp_path), "process_res": 280, "ref_view_strategy": "first"}
+    build_reconstructor(_settings(reconstructor="da3", da3=da3))
+    assert seen == {
+        "path": str(tmp_path),
+        "device": torch.device("cpu"),
+        "dtype": torch.float32,
+        "process_res": 280,
+        "ref_view_strategy": "first",
+    }
