@@ -170,7 +170,10 @@ def _parameters(shape: PipelineShape, recipe: Recipe) -> dict[str, int]:
 
 
 def _weights_bytes(recipe: Recipe, parameters: dict[str, int]) -> dict[str, float]:
-    """Bytes that stay on the GPU after loading; the text encoder only where nothing caches its embeddings."""
+    """Bytes that stay on the GPU after loading; the text encoder only where nothing caches its embeddings.
+
+    With adapter 'full' the trained parameters' own copy stands for the frozen base that is kept beside them.
+    """
     width = 2 if recipe.model.dtype == "bfloat16" else 4
     copies = _TRAINED_BYTES + (4 if recipe.objective.name == "nft" else 0)
     full = recipe.model.adapter == "full"
