@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 Batch: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor]
 """Clean latents [B,C,t,h,w], noise of the same shape, sigma [B], tokens [B,MAX_TOKENS]."""
+COMPILING_STEPS = 2
+"""Steps in which `torch.compile` sees every replica alone; it deadlocks when two threads compile."""
 LONG_TEXT = 512
 """Text length to which `WanPipeline` pads by default; training sees it now and then, so that padding means nothing."""
 
@@ -168,7 +170,10 @@ def pretrain(
                 return velocity_loss(network, shard, padding, settings.bf16)
 
             shards = list(zip(*(x.chunk(replicas) for x in batch), strict=True))
-            losses = team.gradients(loss, shards)
+            compiling = settings.compile and step < start + COMPILING_STEPS
+            if settings.compile and step == start + COMPILING_STEPS:
+                torch.compiler.set_stance("eager_on_recompile")
+            losses = team.gradients(loss, shards, one_by_one=compiling)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step(learning_rate(settings, step))
             team.spread()

@@ -48,8 +48,11 @@ class Replicas(Generic[M]):
         with one_thread_each(len(self.models)), self._pool:
             yield
 
-    def gradients(self, loss: Callable[[M, S], Tensor], shards: Sequence[S]) -> list[float]:
+    def gradients(self, loss: Callable[[M, S], Tensor], shards: Sequence[S], one_by_one: bool = False) -> list[float]:
         """Leave the mean gradient of `loss(model, shard)` over one shard per replica in the first model's `.grad`.
+
+        Args:
+            one_by_one: in turn instead of side by side: while `torch.compile`, which knows one thread only, is at work.
 
         Returns:
             The loss of every shard.
@@ -64,7 +67,8 @@ class Replicas(Generic[M]):
 
         if len(shards) != len(self.models):
             raise ValueError(f"{len(shards)} shards for {len(self.models)} replicas: give one to each")
-        values = list(self._pool.map(run, range(len(shards)))) if len(shards) > 1 else [run(0)]
+        alone = one_by_one or len(shards) == 1
+        values = list(map(run, range(len(shards))) if alone else self._pool.map(run, range(len(shards))))
         for others in zip(*self._parameters, strict=True):
             gradients = [p.grad for p in others if p.grad is not None]
             if len(gradients) > 1:
