@@ -31,7 +31,8 @@ def _failure(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_json_is_one_document_and_tells_that_weights_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train", "world-r1-small", "--dry-run", "--json"]) == 1
+    clip = ["--clip.frames", "17", "--clip.height", "64", "--clip.width", "64"]
+    assert main(["train", "world-r1-small", "--dry-run", "--json", *clip]) == 1
     document = json.loads(capsys.readouterr().out)
     assert document["network_evaluations_per_video"] == 44
     assert document["prompts"]["main"] == load_recipe("world-r1-small").prompts.count
