@@ -11,6 +11,7 @@ from difflib import get_close_matches
 SUMMARIES = {
     "train": "post-train a model by reinforcement learning with 3D rewards",
     "generate": "make a camera-controlled video from a prompt",
+    "serve": "the reward over HTTP, for several trainers",
     "score": "3D consistency, camera and motion of any video file",
     "camera": "what a prompt asks of the camera",
     "evaluate": "held-out prompts, base against trained",
