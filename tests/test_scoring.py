@@ -128,7 +128,7 @@ def test_the_command_tells_what_is_wrong(
     words: list[str], told: str, orbit: torch.Tensor, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write_video(tmp_path / "orbit.mp4", orbit)
-    assert main(["score", str(file), *words]) == 1
+    assert main(["score", str(file), *words]) == 2
     assert told in capsys.readouterr().err
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -11,7 +12,9 @@ from torch.nn import functional
 
 from worldr1.camera.metrics import camera_errors, rotation_geodesic
 from worldr1.camera.trajectory import Trajectory
+from worldr1.evaluation.curves import Curves, frame_curves
 from worldr1.evaluation.flow import camera_flow, dense_flow
+from worldr1.evaluation.observability import geometry_warnings
 from worldr1.evaluation.quality import sharpness
 from worldr1.reconstruction.stereo import StereoReconstructor
 from worldr1.reconstruction.types import Reconstruction
@@ -31,32 +34,49 @@ class VideoScores:
     Attributes:
         recon: S_recon in [0, 1]: do the frames agree with the scene rebuilt from the others?
         psnr: the same in dB, frames drawn from other frames against the frames.
+        ssim, lpips: the same as structural similarity and as perceptual distance.
         coverage: share of pixels that could be drawn from other frames.
+        confidence: mean confidence of the estimated depth, in [0, 1].
         traj: S_traj in [0, 1]: does the camera move as asked? nan when nothing was asked.
         rot_err: sum over frames of the angle to the asked orientation, radians, after alignment (CameraCtrl).
         trans_err: sum over frames of the distance to the asked position, after alignment.
+        cam_mc: both errors in one, summed over frames (MotionCtrl).
         camera_travel: length of the estimated camera path in units of scene depth.
         camera_turn: angle between the first and the last estimated orientation, degrees.
         motion: flow that no camera explains, pixels a frame of a picture with 64 pixels on the short side.
         sharpness: mean gradient of the strongest edges, intensity per pixel of such a picture.
         total: recon, plus traj when a camera was asked for.
+        warnings: sentences on why the geometry cannot be trusted; empty for a good video.
+        curves: the same, frame by frame.
     """
 
     recon: float
     psnr: float
+    ssim: float
+    lpips: float
     coverage: float
+    confidence: float
     traj: float
     rot_err: float
     trans_err: float
+    cam_mc: float
     camera_travel: float
     camera_turn: float
     motion: float
     sharpness: float
     total: float
+    warnings: tuple[str, ...]
+    curves: Curves
 
-    def to_dict(self) -> dict[str, float | None]:
-        """The scores by name; None for nan, so that JSON can hold it."""
-        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """The scores by name, without curves and warnings; None for nan."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)[:-2]}
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything by name; None for nan, so that JSON can hold it."""
+        return {**self.numbers, "warnings": list(self.warnings), "curves": self.curves.to_dict()}
 
 
 def score(video: Tensor, camera: Trajectory | None = None) -> VideoScores:
@@ -77,19 +97,26 @@ def score(video: Tensor, camera: Trajectory | None = None) -> VideoScores:
     recon = float(reward(samples, [scene])[0])
     traj = trajectory_score(scene.c2w, asked) if asked else math.nan
     errors = camera_errors(scene.c2w, asked.c2w) if asked else None
+    curves = frame_curves(frames, scene, asked, reward.lpips)
     small = _small(frames)
     return VideoScores(
         recon=recon,
         psnr=float(details.psnr[0]),
+        ssim=_mean(curves.ssim),
+        lpips=float(details.lpips[0]),
         coverage=float(details.coverage[0]),
+        confidence=float(scene.confidence.mean()),
         traj=traj,
         rot_err=errors.rot_err if errors else math.nan,
         trans_err=errors.trans_err if errors else math.nan,
+        cam_mc=errors.cam_mc if errors else math.nan,
         camera_travel=float(scene.c2w[:, :3, 3].diff(dim=0).norm(dim=1).sum()),
         camera_turn=math.degrees(float(rotation_geodesic(scene.c2w[0, :3, :3], scene.c2w[-1, :3, :3]))),
         motion=_unexplained_flow(small),
         sharpness=sharpness(small),
         total=recon + traj if asked else recon,
+        warnings=geometry_warnings(frames, scene, float(details.coverage[0]), _mean(curves.ssim)),
+        curves=curves,
     )
 
 
@@ -103,11 +130,17 @@ def reconstruct(video: Tensor, camera: Trajectory | None = None) -> Reconstructi
     return StereoReconstructor()(video[None].float(), None if camera is None else [camera])[0]
 
 
+def _mean(curve: Sequence[float]) -> float:
+    """Mean of what is not missing; nan when all is."""
+    known = [value for value in curve if math.isfinite(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
 def _check(video: Tensor, camera: Trajectory | None) -> None:
     if video.ndim != 4 or video.shape[1] != 3:
         raise ValueError(f"a video must be [T, 3, H, W], got {list(video.shape)}")
     if len(video) < _FEWEST_FRAMES or min(video.shape[2:]) < _SMALLEST_SIDE:
-        size = f"{len(video)} frames of {video.shape[2]}x{video.shape[3]}"
+        size = f"{len(video)} frame{'s' * (len(video) != 1)} of {video.shape[2]}x{video.shape[3]}"
         raise ValueError(f"the video has {size}; it needs {_FEWEST_FRAMES} frames of {_SMALLEST_SIDE} pixels a side")
     if not bool(torch.isfinite(video).all()):
         raise ValueError("the video holds values that are not finite")

@@ -4,75 +4,186 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-if TYPE_CHECKING:
-    from worldr1.camera.trajectory import Trajectory
+from worldr1.cli.main import DONE, FAILED, WRONG_USAGE
 
-_COLUMNS = ("total", "recon", "psnr", "traj", "camera_travel", "camera_turn", "motion", "sharpness")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from worldr1.camera.trajectory import Trajectory
+    from worldr1.data.video import SampledVideo
+    from worldr1.scoring import VideoScores
+
+_COLUMNS = ("total", "recon", "psnr", "traj", "coverage", "camera_travel", "camera_turn", "motion", "sharpness")
+_FINE_FRAMES = 1025
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One file: either its scores, or the sentence that says why there are none."""
+
+    path: Path
+    error: str | None = None
+    video: SampledVideo | None = None
+    scores: VideoScores | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return () if self.video is None or self.scores is None else (*self.video.notes, *self.scores.warnings)
 
 
 def score(
     videos: tuple[Path, ...],
     camera: str | None = None,
     trajectory: Path | None = None,
+    csv: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
-    """Score video files, without a GPU or weights.
+    """Score video files, without a GPU or weights. A file that cannot be scored is told; the others still are.
 
     Args:
-        videos: files that FFmpeg reads.
+        videos: files that FFmpeg reads, or folders of pictures.
         camera: what was asked of the camera, such as "orbit left, then push in".
         trajectory: or a file of poses, a pose for each frame: .json, RealEstate10K .txt, or a COLMAP folder.
-        as_json: print one JSON document instead of a table.
+        csv: also write one line for each video to this file.
+        as_json: print one JSON document, with curves for every frame, instead of a table.
     """
-    from worldr1.evaluation.video import read_video
-    from worldr1.scoring import score as score_video
+    from worldr1.camera.io import read_trajectory
+
+    wrong = _wrong_usage(videos, camera, trajectory, csv)
+    if wrong is not None:
+        _tell(wrong)
+        return WRONG_USAGE
+    try:
+        poses = None if trajectory is None else read_trajectory(trajectory)
+    except OSError as error:
+        _tell(f"--trajectory {trajectory} cannot be read: {error.strerror or error}")
+        return FAILED
+    rows = []
+    for path in videos:
+        row = _scored(path, camera, poses)
+        if row.error is not None:
+            _tell(f"{path}: {row.error}")
+        rows.append(row)
+    if as_json:
+        sys.stdout.write(json.dumps({"videos": [_document(row) for row in rows]}, indent=2, allow_nan=False) + "\n")
+    else:
+        _show([row for row in rows if row.error is None])
+    if csv is not None:
+        _write_csv(csv, rows)
+    return FAILED if any(row.error is not None for row in rows) else DONE
+
+
+def _wrong_usage(videos: tuple[Path, ...], camera: str | None, trajectory: Path | None, csv: Path | None) -> str | None:
+    from worldr1.camera.language import ALL_MOVES, parse_moves
 
     if not videos:
-        raise ValueError("name at least one video file")
+        return "name at least one video file"
     if camera is not None and trajectory is not None:
-        raise ValueError("give either --camera or --trajectory, not both")
-    rows: list[dict[str, object]] = []
-    for path in videos:
-        if not path.is_file():
-            raise FileNotFoundError(f"no video file {path}")
-        video = read_video(path)
-        scores = score_video(video, camera=_asked(camera, trajectory, len(video)))
-        rows.append({"video": str(path), **scores.to_dict()})
-    if as_json:
-        sys.stdout.write(json.dumps({"videos": rows}, indent=2) + "\n")
-    else:
-        _show(rows)
-    return 0
+        return "give either --camera or --trajectory, not both"
+    if camera is not None and not parse_moves(camera):
+        return f"--camera '{camera}' names no camera move; the moves are {', '.join(ALL_MOVES)}"
+    if csv is not None and (csv.is_dir() or not csv.parent.is_dir()):
+        return f"--csv {csv} cannot be written: it must name a file in a folder that exists"
+    return None
 
 
-def _asked(camera: str | None, file: Path | None, frames: int) -> Trajectory | None:
-    from worldr1.camera.io import read_trajectory
-    from worldr1.camera.language import MOVES
+def _scored(path: Path, camera: str | None, poses: Trajectory | None) -> _Row:
+    from worldr1.data.video import read_sampled
+    from worldr1.scoring import score as score_video
+
+    try:
+        video = read_sampled(path)
+        return _Row(path, video=video, scores=score_video(video.frames, camera=_asked(video, camera, poses)))
+    except (ValueError, OSError) as error:
+        return _Row(path, error=" ".join(str(error).split()))
+
+
+def _asked(video: SampledVideo, camera: str | None, poses: Trajectory | None) -> Trajectory | None:
+    """The poses asked for at the frames that were read."""
     from worldr1.camera.trajectory import Trajectory
 
-    if file is not None:
-        return read_trajectory(file)
+    if poses is not None:
+        if poses.frames != video.total:
+            raise ValueError(
+                f"the camera has {poses.frames} poses and the video {video.total} frames; give one for each"
+            )
+        return Trajectory(_relative(poses, list(video.indices)), poses.moves, poses.fov)
     if camera is None:
         return None
-    asked = Trajectory.from_prompt(camera, frames)
-    if not asked.moves:
-        raise ValueError(f"--camera '{camera}' names no camera move; the moves are {', '.join(MOVES)}")
-    return asked
+    fine = Trajectory.from_prompt(camera, _FINE_FRAMES)
+    return Trajectory(_relative(fine, [round(p * (_FINE_FRAMES - 1)) for p in video.positions]), fine.moves, fine.fov)
 
 
-def _show(rows: list[dict[str, object]]) -> None:
+def _relative(trajectory: Trajectory, chosen: list[int]) -> Tensor:
+    """Poses [N, 4, 4] of the chosen frames, relative to the first of them."""
+    from worldr1.camera.se3 import relative_to_first
+
+    return relative_to_first(trajectory.c2w[chosen].double()).float()
+
+
+def _tell(sentence: str) -> None:
+    sys.stderr.write(f"worldr1: {' '.join(sentence.split())}\n")
+
+
+def _document(row: _Row) -> dict[str, object]:
+    if row.video is None or row.scores is None:
+        return {"video": str(row.path), "error": row.error}
+    times = [None if time != time else round(time, 6) for time in row.video.times]
+    used = {"used": list(row.video.indices), "times": times, "of": row.video.total}
+    size = {"height": row.video.size[0], "width": row.video.size[1], "scored_at": list(row.video.frames.shape[2:])}
+    scores = {**row.scores.to_dict(), "warnings": list(row.warnings)}
+    return {"video": str(row.path), "error": None, **scores, "frames": used, "size": size}
+
+
+def _write_csv(path: Path, rows: list[_Row]) -> None:
+    """One line for each video; what is missing is left empty."""
+    import csv
+    import io
+
+    from worldr1.data.atomic import write_text
+
+    text = io.StringIO()
+    numbers = next((row.scores.numbers for row in rows if row.scores is not None), {})
+    head = ["video", "error", *numbers, "frames_used", "frames_total", "warnings"]
+    writer = csv.DictWriter(text, head, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        line: dict[str, object] = {
+            "video": str(row.path),
+            "error": row.error or "",
+            "warnings": "; ".join(row.warnings),
+        }
+        if row.video is not None and row.scores is not None:
+            line |= {name: "" if value is None else value for name, value in row.scores.numbers.items()}
+            line |= {"frames_used": len(row.video.indices), "frames_total": row.video.total}
+        writer.writerow(line)
+    write_text(path, text.getvalue())
+
+
+def _show(rows: list[_Row]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
+    if not rows:
+        return
+    console = Console(soft_wrap=True)
     table = Table("video", box=None, pad_edge=False)
-    for name in _COLUMNS:
+    for name in ("frames", *_COLUMNS):
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
-        values = [row[name] for name in _COLUMNS]
-        table.add_row(str(row["video"]), *("" if value is None else f"{value:.3f}" for value in values))
-    Console().print(table)
+        if row.video is None or row.scores is None:
+            continue
+        values = [row.scores.numbers[name] for name in _COLUMNS]
+        frames = f"{len(row.video.indices)}/{row.video.total}"
+        table.add_row(escape(str(row.path)), frames, *("" if v is None else f"{v:.3f}" for v in values))
+    console.print(table)
+    for row in rows:
+        for warning in row.warnings:
+            console.print(f"{row.path}: {warning}", markup=False, highlight=False)

@@ -22,9 +22,18 @@ def psnr(first: Tensor, second: Tensor) -> float:
 
 
 def ssim(first: Tensor, second: Tensor) -> float:
-    """Structural similarity of image stacks [N,C,H,W] in [0,1]: Gaussian window of 11, deviation 1.5, valid part.
+    """Structural similarity of image stacks [N,C,H,W] in [0,1], the mean over images, channels and places.
 
-    Wang, Bovik, Sheikh and Simoncelli 2004, with K1 = 0.01, K2 = 0.03; the mean over images and channels.
+    Raises:
+        ValueError: as `ssim_map` does.
+    """
+    return float(ssim_map(first, second).mean())
+
+
+def ssim_map(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity [N,C,H-10,W-10]: Gaussian window of 11, deviation 1.5, valid part.
+
+    Wang, Bovik, Sheikh and Simoncelli 2004, with K1 = 0.01, K2 = 0.03.
 
     Raises:
         ValueError: if the shapes differ or the images are smaller than the window.
@@ -44,7 +53,7 @@ def ssim(first: Tensor, second: Tensor) -> float:
     va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
     c1, c2 = 0.01**2, 0.03**2
     similarity = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
-    return float(similarity.mean())
+    return similarity.unflatten(0, first.shape[:2])[:, :, 0]
 
 
 def sharpness(video: Tensor) -> float:
