@@ -63,6 +63,11 @@ class Batcher:
         return self._pace
 
     @property
+    def waiting(self) -> int:
+        """Videos that wait for the next batch."""
+        return len(self._waiting)
+
+    @property
     def busy_seconds(self) -> float:
         """How long the running call of the reward has taken so far; 0 when none runs."""
         since = self._busy_since

@@ -48,22 +48,22 @@ class Gate:
         if scope["path"] != SCORES_PATH or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        body = _Body(receive, send, self._service.settings)
         try:
-            await self._admitted(scope, receive, send, caller, headers.get(b"content-length"))
+            _check_length(headers.get(b"content-length"), self._service.settings)
+            await self._admitted(scope, body, caller)
         except Refused:
-            await _discard(receive, self._service.settings)
+            await body.discard()
             raise
 
-    async def _admitted(self, scope: Scope, receive: Receive, send: Send, caller: int, length: bytes | None) -> None:
-        _check_length(length, self._service.settings)
+    async def _admitted(self, scope: Scope, body: _Body, caller: int) -> None:
         self._service.admit(caller)
         try:
-            body = _Body(receive, send, self._service.settings)
             await self._app(scope, body.receive, body.send)
-            if body.refusal is not None:
-                raise body.refusal
         finally:
             self._service.leave()
+        if body.refusal is not None:
+            raise body.refusal
 
     def _counted(self, scope: Scope, send: Send) -> Send:
         path = scope["path"] if scope["path"] in _PATHS else "other"
@@ -105,22 +105,20 @@ class _Body:
         if self.refusal is None:
             await self._send(message)
 
+    async def discard(self) -> None:
+        """Read on for a while: a connection closed on a client that still sends would lose it the refusal."""
+        left, deadline = self._settings.upload_bytes, time.monotonic() + _DISCARD_SECONDS
+        while left > 0 and not self._complete:
+            try:
+                message = await asyncio.wait_for(self._receive(), max(0.0, deadline - time.monotonic()))
+            except asyncio.TimeoutError:
+                return
+            left -= len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+
     def _end(self, refusal: Refused) -> Message:
         self.refusal = refusal
         return {"type": "http.disconnect"}
-
-
-async def _discard(receive: Receive, settings: ServiceSettings) -> None:
-    """Read on for a while: a connection closed on a client that still sends would lose it the refusal."""
-    left, deadline = settings.upload_bytes, time.monotonic() + _DISCARD_SECONDS
-    while left > 0:
-        try:
-            message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
-        except asyncio.TimeoutError:
-            return
-        left -= len(message.get("body", b""))
-        if not message.get("more_body", False):
-            return
 
 
 def _check_length(header: bytes | None, settings: ServiceSettings) -> None:

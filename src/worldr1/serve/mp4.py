@@ -16,6 +16,8 @@ from worldr1.serve.shape import check_frame, check_shape
 CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "libvpx-vp9", "mpeg4"})
 _DECODE_SECONDS = 30.0
 _MOST_STREAMS = 4
+_EDGES = 65_536
+"""Pixels that decoders add round a frame, at most, to the limit that they hold themselves; `check_frame` is exact."""
 _BROKEN = "the upload is no mp4 file that can be decoded"
 
 
@@ -35,7 +37,7 @@ def decode_mp4(payload: bytes, settings: ServiceSettings) -> Tensor:
     import av
 
     images: list[np.ndarray] = []
-    bounds = {"max_pixels": str(2 * settings.pixels)}
+    bounds = {"max_pixels": str(2 * settings.pixels + _EDGES)}
     deadline = time.monotonic() + _DECODE_SECONDS
     try:
         with av.open(

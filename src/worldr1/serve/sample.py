@@ -61,7 +61,7 @@ def _trajectory(request: ScoreRequest, frames: int) -> Trajectory:
     if request.camera is None:
         return Trajectory.from_prompt(request.prompt, frames)
     asked = Trajectory.from_prompt(request.camera, frames)
-    if not asked.moves and "fixed" not in request.camera.lower():
+    if not asked.moves:
         raise Refused(422, f"camera names no camera move; the moves are {', '.join(MOVES)}")
     return asked
 

@@ -58,6 +58,16 @@ class Service:
             return "draining"
         return "stuck" if self._batcher.busy_seconds > self.settings.score_seconds else "ok"
 
+    @property
+    def at_work(self) -> int:
+        """Requests from the first byte of their upload to their answer."""
+        return self._at_work
+
+    @property
+    def waiting(self) -> int:
+        """Decoded videos that wait for the reward."""
+        return self._batcher.waiting
+
     def start(self) -> None:
         """Start scoring; once."""
         self._batcher.start()
