@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from odd_videos import audio, clip, encode, folder, images
 
+from odd_videos import audio, clip, encode, folder, images
 from worldr1.camera.formats import to_json
 from worldr1.camera.trajectory import Trajectory
 from worldr1.cli.main import main
@@ -221,7 +221,7 @@ SCORED: dict[str, tuple[Make, str | None]] = {
     "portrait": (lambda s: encode(s.path / "a.mkv", images(clip(height=64, width=40))), None),
     "a phone held upright": (lambda s: s.file("a.mp4", codec="libx264", pix_fmt="yuv420p", turn=90), ""),
     "an odd size": (lambda s: encode(s.path / "a.mkv", images(clip(height=51, width=67))), None),
-    "pixels that are not square": (lambda s: s.file(aspect=Fraction(4, 3)), ""),
+    "pixels that are not square": (lambda s: s.file("a.mp4", codec="libx264", aspect=Fraction(4, 3)), ""),
     "32x32 pixels": (lambda s: encode(s.path / "a.mkv", images(clip(height=32, width=32))), ""),
     "8K": (_huge, ""),
     "grey": (lambda s: s.file(pix_fmt="gray"), None),
