@@ -134,6 +134,7 @@ async def test_a_repeated_key_is_scored_once_even_at_the_same_time() -> None:
         assert refused(await post_keyed(client, "k", raw(), "video 6"), 422, "idempotency key")
         assert refused(await post_keyed(client, "k", raw(0.1), "video 5"), 422, "idempotency key")
         assert refused(await post_keyed(client, "k" * 129, raw(), "video 5"), 422, "128")
+        assert refused(await post_keyed(client, "\t", raw(), "video 5"), 422, "printable")
         foreign = await client.post(
             "/v1/scores", **_form("video 8"), headers={"Idempotency-Key": "k", "Authorization": f"Bearer {OTHER}"}
         )

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import FastAPI, Header, Request, Response
+from fastapi import Depends, FastAPI, Header, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse
 
@@ -17,9 +18,10 @@ from worldr1.serve.gate import Gate
 from worldr1.serve.refusal import Refused
 from worldr1.serve.sample import Upload
 from worldr1.serve.service import Service
-from worldr1.serve.upload import FORM, idempotency_key, read_upload
+from worldr1.serve.upload import FORM, read_upload
 from worldr1.serve.wire import (
     HEALTH_PATH,
+    KEY_HEADER,
     METRICS_PATH,
     REWARD_PATH,
     SCORES_PATH,
@@ -42,6 +44,14 @@ _REFUSALS = {
     503: "full, shutting down or too slow; see Retry-After",
 }
 
+_KEY = Header(
+    alias=KEY_HEADER,
+    min_length=1,
+    max_length=128,
+    pattern="^[ -~]+$",
+    description="one for each video: a repeated request gets the kept answer",
+)
+
 
 def build_app(service: Service) -> FastAPI:
     """The application of a service; it starts the service on startup and drains it on shutdown."""
@@ -56,27 +66,26 @@ def build_app(service: Service) -> FastAPI:
     app = FastAPI(title="worldr1 reward service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Gate, service=service)
     app.add_exception_handler(Refused, _refuse)
+    app.add_exception_handler(RequestValidationError, _refuse_header)
     _add_routes(app, service)
     return app
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    from fastapi import Depends
-
     bearer = [Depends(HTTPBearer(auto_error=False, description="a token of the service's token file"))]
 
     @app.post(SCORES_PATH, responses=_problems(*_REFUSALS), openapi_extra=FORM, dependencies=bearer)
     async def scores(
         request: Request,
-        idempotency_key_header: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+        idempotency_key: Annotated[str | None, _KEY] = None,
     ) -> ScoreAnswer:
         """Score one video."""
-        key = idempotency_key(idempotency_key_header)
         upload = await read_upload(request, service.settings)
-        if key is None:
+        if idempotency_key is None:
             return await service.score(upload)
         fingerprint = await to_thread.run_sync(_fingerprint, upload)
-        return await service.answers.once((request.state.caller, key), fingerprint, lambda: service.score(upload))
+        key = (request.state.caller, idempotency_key)
+        return await service.answers.once(key, fingerprint, lambda: service.score(upload))
 
     @app.get(REWARD_PATH, responses=_problems(401), dependencies=bearer)
     async def reward() -> RewardInfo:
@@ -90,7 +99,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         response.status_code = 200 if status == "ok" else 503
         return Health(status=status)
 
-    @app.get(METRICS_PATH, responses=_problems(401), response_class=Response, dependencies=bearer)
+    text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+    @app.get(METRICS_PATH, responses={**text, **_problems(401)}, response_class=Response, dependencies=bearer)
     async def metrics() -> Response:
         """Counters in Prometheus' text format."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -99,6 +110,10 @@ def _add_routes(app: FastAPI, service: Service) -> None:
 async def _refuse(request: Request, refusal: Exception) -> JSONResponse:
     assert isinstance(refusal, Refused)
     return refusal.response()
+
+
+async def _refuse_header(request: Request, error: Exception) -> JSONResponse:
+    return Refused(422, f"{KEY_HEADER}: 1 to 128 printable ASCII characters are accepted").response()
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

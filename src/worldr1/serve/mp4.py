@@ -41,7 +41,7 @@ def decode_mp4(payload: bytes, settings: ServiceSettings) -> Tensor:
     deadline = time.monotonic() + _DECODE_SECONDS
     try:
         with av.open(
-            io.BytesIO(payload), format="mp4", options=bounds, metadata_errors="replace", timeout=_DECODE_SECONDS
+            io.BytesIO(payload), "r", format="mp4", options=bounds, metadata_errors="replace", timeout=_DECODE_SECONDS
         ) as container:
             if not container.streams.video or len(container.streams) > _MOST_STREAMS:
                 raise Refused(422, f"the mp4 file must hold one video and at most {_MOST_STREAMS} streams")
@@ -63,7 +63,8 @@ def decode_mp4(payload: bytes, settings: ServiceSettings) -> Tensor:
         raise Refused(422, _BROKEN) from error
     if not images:
         raise Refused(422, _BROKEN)
-    check_shape(len(images), *images[0].shape[:2], settings)
+    height, width, _ = images[0].shape
+    check_shape(len(images), height, width, settings)
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 

@@ -16,7 +16,6 @@ from worldr1.serve.settings import ServiceSettings
 from worldr1.serve.wire import ScoreRequest
 
 _LONGEST_JSON = 256 * 2**10
-_LONGEST_KEY = 128
 
 FORM: dict[str, Any] = {
     "requestBody": {
@@ -67,13 +66,6 @@ async def read_upload(request: Request, settings: ServiceSettings) -> Upload:
         raise Refused(400, f"the form is broken: {error.detail}") from error
     except ClientDisconnect as error:
         raise Refused(400, "the body ended early") from error
-
-
-def idempotency_key(value: str | None) -> str | None:
-    """The key of a request, if it has one; Refused (422) for one that is too long or not plain."""
-    if value is not None and not (0 < len(value) <= _LONGEST_KEY and value.isascii() and value.isprintable()):
-        raise Refused(422, f"an idempotency key is 1 to {_LONGEST_KEY} printable ASCII characters")
-    return value
 
 
 def _parse(text: str, settings: ServiceSettings) -> ScoreRequest:
