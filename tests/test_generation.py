@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,13 @@ import pytest
 import torch
 
 from conftest import build_tiny_pipeline
-from worldr1.generation import generate
+from worldr1.camera.trajectory import Trajectory
+from worldr1.generation import Take, by_score, generate, plan_shot, select
 from worldr1.pipelines import defaults_of, load_pipeline
 from worldr1.policy.wan import LoraSettings, WanPolicy
 from worldr1.recipes import Recipe, load_recipe, save_recipe
+from worldr1.rewards.types import Sample, Scores
+from worldr1.scoring import score
 
 PROMPT = "camera orbit left. a red box"
 
@@ -57,20 +62,50 @@ def test_sizes_that_no_latent_fits_are_refused(pipeline: Any) -> None:
         generate(pipeline, PROMPT, best_of=0)
 
 
-def test_the_best_of_several_is_the_one_with_the_highest_score(pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    singles = [_made(pipeline, seed=seed) for seed in (4, 5, 6)]
-    totals = iter([0.2, 0.9, float("nan")])
+def test_the_best_of_several_is_the_one_with_the_highest_score(pipeline: Any) -> None:
+    singles = [_made(pipeline, seed=seed) for seed in (4, 5, 6, 7)]
+    totals = dict(zip(range(4), [0.2, 0.9, float("nan"), 0.9], strict=True))
 
-    class Score:
-        total = 0.0
+    def judge(samples: Sequence[Sample]) -> Scores:
+        (sample,) = samples
+        assert sample.prompt == PROMPT
+        assert sample.trajectory.moves == ("orbit left",)
+        number = next(n for n, single in enumerate(singles) if torch.equal(single, sample.video))
+        total = torch.tensor([totals[number]])
+        return Scores({"recon": total / 2}, total)
 
-    def score(video: torch.Tensor, camera: object) -> Score:
-        result = Score()
-        result.total = next(totals)
-        return result
+    assert torch.equal(_made(pipeline, seed=4, best_of=4, judge=judge), singles[1])
+    shot = plan_shot(pipeline, PROMPT, 4, steps=2, frames=5, height=32, width=32)
+    told: list[Take] = []
+    chosen = select(pipeline, shot, 4, judge, tell=told.append)
+    assert [take.seed for take in told] == [4, 5, 6, 7]
+    assert chosen.takes == tuple(told)
+    assert chosen.shot.seed == chosen.kept.seed == 5
+    assert chosen.kept.total == pytest.approx(0.9)
+    assert chosen.kept.components == pytest.approx({"recon": 0.45})
 
-    monkeypatch.setattr("worldr1.scoring.score", score)
-    assert torch.equal(_made(pipeline, seed=4, best_of=3), singles[1])
+
+def test_all_without_a_score_keep_the_first(pipeline: Any) -> None:
+    def judge(samples: Sequence[Sample]) -> Scores:
+        return Scores({}, torch.full((len(samples),), torch.nan))
+
+    assert torch.equal(_made(pipeline, best_of=2, judge=judge), _made(pipeline))
+
+
+def test_the_usual_judge_is_the_score_of_the_video_and_its_camera(pipeline: Any) -> None:
+    video = _made(pipeline)
+    camera = Trajectory.from_prompt(PROMPT, 5)
+    found, expected = by_score([Sample(video, PROMPT, camera)]), score(video, camera=camera)
+    assert torch.equal(found.total, torch.tensor([expected.total])) or math.isnan(expected.total)
+    assert float(found.components["traj"]) == pytest.approx(expected.traj)
+
+
+def test_a_camera_of_ones_own_takes_the_place_of_the_prompts(pipeline: Any) -> None:
+    right = Trajectory.from_moves(("orbit right",), 5)
+    assert torch.equal(_made(pipeline, camera=Trajectory.from_prompt(PROMPT, 5)), _made(pipeline))
+    assert not torch.equal(_made(pipeline, camera=right), _made(pipeline))
+    with pytest.raises(ValueError, match="the camera has 9 poses, but 5 frames"):
+        _made(pipeline, camera=Trajectory.from_moves((), 9))
 
 
 def test_small_transformers_take_the_tiny_recipe(pipeline: Any) -> None:

@@ -1,8 +1,10 @@
-"""Camera-controlled video from a prompt: the moves it asks for steer the noise; the best of several can be kept."""
+"""Camera-controlled video from a prompt: the camera steers the noise; the best of several can be kept."""
 
 from __future__ import annotations
 
-import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,14 +12,68 @@ from torch import Tensor
 
 from worldr1.camera.trajectory import Trajectory
 from worldr1.noise import wrap_noise
+from worldr1.noise.inject import Law
 from worldr1.pipelines import defaults_of
 from worldr1.policy.wan import WanPolicy
+from worldr1.rewards.types import Sample, Scores
 from worldr1.sampling.rollout import rollout
 
 if TYPE_CHECKING:
     from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 
-logger = logging.getLogger(__name__)
+Judge = Callable[[Sequence[Sample]], Scores]
+"""Scores samples; a `RewardComposer` is one."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """All that decides a video beside the model's weights.
+
+    Attributes:
+        prompt: as the text encoder gets it.
+        seed: of the initial noise.
+        camera: one pose for each video frame.
+        height, width: in pixels.
+        steps: of the sampler.
+        guidance: classifier-free guidance scale, 1 for none.
+        strength: share of the camera's motion in the noise, in [0, 1].
+        law: of the noise transport, see `worldr1.wrap_noise`.
+        max_tokens: to which the prompt is padded.
+    """
+
+    prompt: str
+    seed: int
+    camera: Trajectory
+    height: int
+    width: int
+    steps: int
+    guidance: float
+    strength: float
+    law: Law
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Take:
+    """One candidate: its seed and what the judge says of it; nan where a score is missing."""
+
+    seed: int
+    total: float
+    components: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The video that was kept, float32 [T, 3, H, W] in [0, 1], the shot that makes it again, and all candidates."""
+
+    video: Tensor
+    shot: Shot
+    takes: tuple[Take, ...]
+
+    @property
+    def kept(self) -> Take:
+        """The candidate that was kept."""
+        return next(take for take in self.takes if take.seed == self.shot.seed)
 
 
 def generate(
@@ -25,6 +81,7 @@ def generate(
     prompt: str,
     seed: int = 0,
     *,
+    camera: Trajectory | None = None,
     frames: int | None = None,
     height: int | None = None,
     width: int | None = None,
@@ -32,6 +89,7 @@ def generate(
     guidance: float | None = None,
     strength: float | None = None,
     best_of: int = 1,
+    judge: Judge | None = None,
 ) -> Tensor:
     """Make a video whose camera moves as the prompt says.
 
@@ -39,41 +97,130 @@ def generate(
         pipeline: as `worldr1.load_pipeline` gives it.
         prompt: such as "camera orbit left, then push in. a red box and a blue sphere in a striped room".
         seed: of the initial noise; candidate n of `best_of` takes seed + n.
+        camera: the path to take instead of the prompt's; it has one pose for each frame.
         frames: 4k + 1; like all that follow, what the pipeline was trained for when None.
         height, width: in pixels, multiples of 16.
         steps: of the sampler.
         guidance: classifier-free guidance scale, 1 for none.
         strength: share of the camera's motion in the noise, in [0, 1].
-        best_of: make so many and keep the one that `worldr1.score` finds best.
+        best_of: make so many and keep the one that the judge finds best.
+        judge: such as the composer of a recipe; `by_score` when None.
 
     Returns:
         float32 [T, 3, H, W] in [0, 1].
 
     Raises:
-        ValueError: for sizes that the pipeline cannot make, or `best_of` below 1.
+        ValueError: for sizes that the pipeline cannot make, a camera of another length, or `best_of` below 1.
     """
-    if best_of < 1:
-        raise ValueError(f"best_of is {best_of}; it must be at least 1")
+    shot = plan_shot(
+        pipeline,
+        prompt,
+        seed,
+        camera=camera,
+        frames=frames,
+        height=height,
+        width=width,
+        steps=steps,
+        guidance=guidance,
+        strength=strength,
+    )
+    return select(pipeline, shot, best_of, judge).video
+
+
+def plan_shot(
+    pipeline: WanPipeline,
+    prompt: str,
+    seed: int = 0,
+    *,
+    camera: Trajectory | None = None,
+    frames: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    strength: float | None = None,
+) -> Shot:
+    """Fill in what is None; arguments and errors as `generate`."""
+    if camera is not None and frames not in (None, camera.frames):
+        raise ValueError(
+            f"the camera has {camera.frames} poses, but {frames} frames are asked for; "
+            "worldr1.camera.fit.fit_trajectory spreads it over another number"
+        )
     usual = defaults_of(pipeline)
-    frames = frames or usual.clip.frames
-    policy = WanPolicy(pipeline, usual.guidance if guidance is None else guidance, usual.max_tokens)
-    shape = policy.latent_shape(frames, height or usual.clip.height, width or usual.clip.width)
-    trajectory = Trajectory.from_prompt(prompt, frames)
-    share = usual.noise.strength if strength is None else strength
-    conditioning, sigmas = policy.encode([prompt]), policy.sigmas(steps or usual.steps)
-    videos = []
-    for candidate in range(best_of):
-        noise = wrap_noise(trajectory, shape=shape, seed=seed + candidate, strength=share, law=usual.noise.law)
-        made = rollout(policy, conditioning, noise[None].to(policy.device), sigmas)
-        videos.append(policy.decode(made.latents)[0].cpu())
-    return videos[0] if best_of == 1 else _best(videos, trajectory)
+    return Shot(
+        prompt=prompt,
+        seed=seed,
+        camera=camera or Trajectory.from_prompt(prompt, frames or usual.clip.frames),
+        height=height or usual.clip.height,
+        width=width or usual.clip.width,
+        steps=steps or usual.steps,
+        guidance=usual.guidance if guidance is None else guidance,
+        strength=usual.noise.strength if strength is None else strength,
+        law=usual.noise.law,
+        max_tokens=usual.max_tokens,
+    )
 
 
-def _best(videos: list[Tensor], trajectory: Trajectory) -> Tensor:
-    """The video with the highest total; one without a score never wins against one that has it."""
-    from worldr1.scoring import score
+def select(
+    pipeline: WanPipeline,
+    shot: Shot,
+    count: int = 1,
+    judge: Judge | None = None,
+    tell: Callable[[Take], None] | None = None,
+) -> Selection:
+    """Make `count` videos with consecutive seeds, one after the other, and keep the one with the highest total.
 
-    totals = torch.tensor([score(video, camera=trajectory).total for video in videos])
-    order = totals.nan_to_num(nan=-torch.inf)
-    logger.info("scores of %d candidates: %s", len(videos), ", ".join(f"{float(total):.3f}" for total in totals))
-    return videos[int(order.argmax())]
+    A video without a score never wins against one that has it; of equals the first is kept. A single one is not judged.
+
+    Args:
+        pipeline: as `worldr1.load_pipeline` gives it.
+        shot: of the first candidate.
+        count: number of candidates.
+        judge: `by_score` when None.
+        tell: called with every candidate as soon as it is there.
+
+    Raises:
+        ValueError: for sizes that the pipeline cannot make, or `count` below 1.
+    """
+    if count < 1:
+        raise ValueError(f"best_of is {count}; it must be at least 1")
+    policy = WanPolicy(pipeline, shot.guidance, shot.max_tokens)
+    takes: list[Take] = []
+    best, kept = -1, torch.empty(0)
+    for number in range(count):
+        video = _film(policy, replace(shot, seed=shot.seed + number))
+        take = (
+            _judged(video, shot, shot.seed + number, judge or by_score) if count > 1 else Take(shot.seed, math.nan, {})
+        )
+        takes.append(take)
+        if best < 0 or _rank(take) > _rank(takes[best]):
+            best, kept = number, video
+        if tell is not None:
+            tell(take)
+    return Selection(kept, replace(shot, seed=takes[best].seed), tuple(takes))
+
+
+def by_score(samples: Sequence[Sample]) -> Scores:
+    """The judge that needs no weights: S_recon + S_traj of `worldr1.score`, each [B]."""
+    from worldr1 import scoring
+
+    found = [scoring.score(sample.video, camera=sample.trajectory) for sample in samples]
+    names = ("recon", "traj")
+    components = {name: torch.tensor([getattr(scores, name) for scores in found]) for name in names}
+    return Scores(components, torch.tensor([scores.total for scores in found]))
+
+
+def _film(policy: WanPolicy, shot: Shot) -> Tensor:
+    shape = policy.latent_shape(shot.camera.frames, shot.height, shot.width)
+    noise = wrap_noise(shot.camera, shape=shape, seed=shot.seed, strength=shot.strength, law=shot.law)
+    made = rollout(policy, policy.encode([shot.prompt]), noise[None].to(policy.device), policy.sigmas(shot.steps))
+    return policy.decode(made.latents)[0].cpu()
+
+
+def _judged(video: Tensor, shot: Shot, seed: int, judge: Judge) -> Take:
+    scores = judge([Sample(video, shot.prompt, shot.camera)])
+    return Take(seed, float(scores.total[0]), {name: float(value[0]) for name, value in scores.components.items()})
+
+
+def _rank(take: Take) -> float:
+    return -math.inf if math.isnan(take.total) else take.total

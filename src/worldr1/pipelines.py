@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from worldr1.policy.lora_files import find_lora, load_lora
 from worldr1.recipes import load_recipe
 from worldr1.recipes.settings import ClipSettings, NoiseSettings
 
@@ -40,28 +41,28 @@ def load_pipeline(
     Args:
         name: "tiny" (the shipped pipeline), a diffusers directory, a run directory of `worldr1 train` (its trained
             model), or a hub name such as "Wan-AI/Wan2.1-T2V-1.3B-Diffusers".
-        lora: directory of an adapter to put on it.
+        lora: directory or .safetensors file of an adapter to put on it, with its own alpha.
         dtype: of the transformer and the text encoder; the autoencoder stays float32.
         device: where it shall run.
         text_encoder: load it too; without, the pipeline's is None until another is put there.
 
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
+        ValueError: the adapter is damaged or does not fit.
     """
     source = Path(name)
     if (source / "recipe.yaml").is_file():
         name, lora = _trained(source, lora)
     where = _directory_or_hub_name(str(name))
-    if lora is not None and not (Path(lora) / "pytorch_lora_weights.safetensors").is_file():
-        raise FileNotFoundError(f"no adapter in {lora}; it must hold pytorch_lora_weights.safetensors")
+    adapter = None if lora is None else find_lora(Path(lora))
     from diffusers import AutoencoderKLWan, WanPipeline
 
     vae = AutoencoderKLWan.from_pretrained(where, subfolder="vae", torch_dtype=torch.float32)
     without = {} if text_encoder else {"text_encoder": None}
     pipeline = WanPipeline.from_pretrained(where, vae=vae, torch_dtype=dtype, **without)
     pipeline.set_progress_bar_config(disable=True)
-    if lora is not None:
-        pipeline.load_lora_weights(str(lora))
+    if adapter is not None:
+        load_lora(pipeline, adapter)
     return pipeline.to(device)
 
 
