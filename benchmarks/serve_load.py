@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -51,15 +51,23 @@ class Tally:
     statuses: Counter[int] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     wrong: int = 0
-    lost: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    """Requests without an answer, by kind of error."""
     unfounded: int = 0
     """Refusals with 429 or 503 that do not tell when to try again."""
 
     def summary(self, wall: float) -> dict[str, object]:
         p50, p99 = np.percentile(self.seconds, [50, 99]) if self.seconds else (None, None)
-        kept = {name: value for name, value in asdict(self).items() if name != "seconds"}
-        rate = self.statuses[200] / wall
-        return {**kept, "wall_s": wall, "videos_per_s": rate, "p50_s": p50, "p99_s": p99}
+        return {
+            "statuses": dict(self.statuses),
+            "wrong": self.wrong,
+            "lost": dict(self.lost),
+            "unfounded": self.unfounded,
+            "wall_s": wall,
+            "videos_per_s": self.statuses[200] / wall,
+            "p50_s": p50,
+            "p99_s": p99,
+        }
 
 
 def serve(port: int, seconds: float) -> None:
@@ -77,8 +85,8 @@ async def ask(client: httpx.AsyncClient, number: int, tally: Tally) -> None:
     try:
         data = {"request": json.dumps({"prompt": str(number)})}
         response = await client.post("/v1/scores", data=data, files={"video": video})
-    except httpx.HTTPError:
-        tally.lost += 1
+    except httpx.HTTPError as error:
+        tally.lost[f"{type(error).__name__}: {error}"] += 1
         return
     tally.statuses[response.status_code] += 1
     if response.status_code == 200:
@@ -113,17 +121,19 @@ async def overload(client: httpx.AsyncClient, rate: float, seconds: float) -> di
     return {"offered_per_s": rate, **tally.summary(time.monotonic() - began)}
 
 
-async def measure(process: subprocess.Popen[bytes], port: int, seconds: float, rounds: int) -> dict[str, object]:
+async def measure(
+    process: subprocess.Popen[bytes], port: int, saturation: float, twice: float, rounds: int
+) -> dict[str, object]:
     """Both loads; memory after each of the rounds."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     async with httpx.AsyncClient(
         base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits, trust_env=False
     ) as client:
         await _ready(client)
-        full = await saturate(client, 16, seconds)
+        full = await saturate(client, 16, saturation)
         over, memory = [], [_resident(process.pid)]
         for _ in range(rounds):
-            over.append(await overload(client, 2 * float(str(full["videos_per_s"])), seconds / rounds))
+            over.append(await overload(client, 2 * float(str(full["videos_per_s"])), twice / rounds))
             memory.append(_resident(process.pid))
     return {"saturation": full, "twice": over, "resident_mib": memory}
 
@@ -147,8 +157,9 @@ def _resident(pid: int) -> float:
 def main() -> None:
     """Measure, or (with --server) be what is measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="duration of each load")
-    parser.add_argument("--rounds", type=int, default=6, help="samples of the memory under overload")
+    parser.add_argument("--saturation", type=float, default=60.0, help="seconds at saturation")
+    parser.add_argument("--twice", type=float, default=600.0, help="seconds at twice that")
+    parser.add_argument("--rounds", type=int, default=10, help="samples of the memory under overload")
     parser.add_argument("--reward", type=float, default=0.01, help="seconds that the reward takes for a video")
     parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--server", action="store_true")
@@ -159,7 +170,7 @@ def main() -> None:
     words = ["--server", "--port", str(given.port), "--reward", str(given.reward)]
     process = subprocess.Popen([sys.executable, "-m", "benchmarks.serve_load", *words])
     try:
-        result = asyncio.run(measure(process, given.port, given.seconds, given.rounds))
+        result = asyncio.run(measure(process, given.port, given.saturation, given.twice, given.rounds))
     finally:
         process.terminate()
         code = process.wait(90)

@@ -14,6 +14,9 @@ from worldr1.serve.service import Service
 
 logger = logging.getLogger(__name__)
 
+_KEEP_ALIVE = 30
+"""Seconds; longer than clients keep idle connections (httpx: 5), so that they do not meet one that just closed."""
+
 
 class Server(uvicorn.Server):
     """Drains on SIGTERM or SIGINT: no new requests, those at work are answered. A second signal ends at once."""
@@ -26,6 +29,7 @@ class Server(uvicorn.Server):
             server_header=False,
             lifespan="on",
             ws="none",
+            timeout_keep_alive=_KEEP_ALIVE,
             timeout_graceful_shutdown=math.ceil(service.settings.drain_seconds),
         )
         super().__init__(config)
