@@ -1,0 +1,174 @@
+"""Seconds, ratios, memory and growth of functions, and the rows that hold them."""
+
+from __future__ import annotations
+
+import gc
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+_SHORT = 0.02
+_CLEAR = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: of the row.
+        ours, peer: median seconds; peer is None where there is nothing to compare with.
+        ratio: median of peer / ours over the pairs, None without a peer.
+        runs: number of pairs.
+        peak_mb, peer_peak_mb: memory taken beyond that at the start, MiB; None where it cannot be told.
+        exponent: of time against size, for scaling rows; for these `ours` is the time at the largest size.
+        agreement: what was compared in the same run, by name.
+        agrees: whether it lies within its bounds; None where nothing was compared.
+        note: what `ours` and `peer` are.
+    """
+
+    name: str
+    ours: float
+    peer: float | None
+    ratio: float | None
+    runs: int
+    note: str
+    peak_mb: float | None = None
+    peer_peak_mb: float | None = None
+    exponent: float | None = None
+    agreement: Mapping[str, float] = field(default_factory=dict)
+    agrees: bool | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """quick: small sizes, to see that everything runs; runs: pairs per row."""
+
+    quick: bool = False
+    runs: int = 3
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Medians of interleaved runs and of their ratios, and peak memory."""
+
+    ours: float
+    peer: float
+    ratio: float
+    runs: int
+    peak_mb: float | None
+    peer_peak_mb: float | None
+
+
+def seconds() -> float:
+    """The clock of all rows: this process's CPU time on one thread, which a busy machine disturbs least, else wall."""
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def clock_name() -> str:
+    """What `seconds` counts."""
+    return "CPU seconds of the process" if torch.get_num_threads() == 1 else "wall-clock seconds"
+
+
+def timed(function: Callable[[], T]) -> tuple[float, T]:
+    """Seconds and result of one call."""
+    began = seconds()
+    result = function()
+    return seconds() - began, result
+
+
+def paired(
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    runs: int,
+    ours_seconds: Callable[[float], float] = lambda spent: spent,
+    peer_seconds: Callable[[float], float] = lambda spent: spent,
+) -> Pairs:
+    """Ours and the peer in turn, `runs` times, after one call of ours to compile and warm up.
+
+    Args:
+        ours, peer: the work; whatever is short is repeated within a run until it takes 20 ms.
+        runs: number of pairs.
+        ours_seconds, peer_seconds: from the time of the call to the time of the whole work, where only part is called.
+    """
+    ours()
+    peak_mb = peak_memory(ours)
+    (peer_spent, peer_peak_mb), repeats = timed(lambda: peak_memory(peer)), _repeats(ours)
+    peer_repeats = max(1, math.ceil(_SHORT / max(peer_spent, 1e-6)))
+    spent = []
+    for _ in range(runs):
+        mine = ours_seconds(_mean_time(ours, repeats))
+        theirs = peer_seconds(_mean_time(peer, peer_repeats))
+        spent.append((mine, theirs))
+    return Pairs(
+        ours=statistics.median(mine for mine, _ in spent),
+        peer=statistics.median(theirs for _, theirs in spent),
+        ratio=statistics.median(theirs / mine for mine, theirs in spent),
+        runs=runs,
+        peak_mb=peak_mb,
+        peer_peak_mb=peer_peak_mb,
+    )
+
+
+def median_time(function: Callable[[], object], runs: int) -> float:
+    """Median seconds of `runs` calls after one that compiles and warms up."""
+    function()
+    repeats = _repeats(function)
+    return statistics.median(_mean_time(function, repeats) for _ in range(runs))
+
+
+def scaling_row(
+    name: str, sizes: Sequence[float], make: Callable[[float], Callable[[], object]], runs: int, note: str
+) -> Row:
+    """Time against size: `make(size)` gives the work. `ours` is that of the last size.
+
+    The exponent is the slope of log time against log size by least squares.
+    """
+    times = [median_time(make(size), runs) for size in sizes]
+    table = {f"s at {size:g}": spent for size, spent in zip(sizes, times, strict=True)}
+    return Row(name, times[-1], None, None, runs, note, exponent=exponent(sizes, times), agreement=table)
+
+
+def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
+    """Slope of log time against log size by least squares."""
+    return statistics.linear_regression([math.log(s) for s in sizes], [math.log(t) for t in times]).slope
+
+
+def peak_memory(function: Callable[[], object]) -> float | None:
+    """MiB of resident memory that one call needs beyond what is resident before it; None where Linux's /proc is not."""
+    gc.collect()
+    try:
+        _CLEAR.write_text("5")
+        before = _resident("VmRSS")
+    except OSError:
+        return None
+    function()
+    return max(0.0, _resident("VmHWM") - before)
+
+
+def _resident(name: str) -> float:
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    raise OSError(f"{_STATUS} does not tell {name}")
+
+
+def _repeats(function: Callable[[], object]) -> int:
+    """Calls that make a run long enough for the clock."""
+    spent, _ = timed(function)
+    return max(1, math.ceil(_SHORT / max(spent, 1e-6)))
+
+
+def _mean_time(function: Callable[[], object], repeats: int) -> float:
+    began = seconds()
+    for _ in range(repeats):
+        function()
+    return (seconds() - began) / repeats

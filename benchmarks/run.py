@@ -1,0 +1,100 @@
+"""All CPU benchmarks in one call: `python -m benchmarks.run`, or `make bench`.
+
+Writes a table in Markdown and `<date>-<cpu>.json` with all rows, the machine, the versions and the commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numba
+import torch
+from rich.logging import RichHandler
+
+from benchmarks import noise, reward, rollout, splats
+from benchmarks.machine import commit, cpu_name, describe
+from benchmarks.measure import Row, Setting
+from benchmarks.table import markdown
+from worldr1.data.atomic import write_text
+
+logger = logging.getLogger("benchmarks")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """The command line."""
+    options = _arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(show_path=False)])
+    logging.getLogger("worldr1").setLevel(logging.WARNING)
+    torch.set_num_threads(options.threads)
+    numba.set_num_threads(options.threads)
+    setting = Setting(options.quick, 1 if options.quick else options.runs)
+    made = []
+    for name, work in _chosen(options.only, setting).items():
+        logger.info("%s ...", name)
+        made.append(work())
+        logger.info("%s", _sentence(made[-1]))
+    _write(options.out, made, setting)
+
+
+def _arguments() -> argparse.Namespace:
+    cores = min(torch.get_num_threads(), numba.get_num_threads())
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", metavar="NAME", help="rows whose name begins so; * stands for anything")
+    parser.add_argument("--quick", action="store_true", help="small sizes, once: shows that all rows run, no figures")
+    parser.add_argument("--runs", type=int, default=5, help="pairs of ours and peer per row (5)")
+    parser.add_argument("--threads", type=int, default=cores, help=f"threads ({cores}); 1 counts CPU time, not wall")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (benchmarks/results)")
+    return parser.parse_args()
+
+
+def _chosen(only: str | None, setting: Setting) -> dict[str, Callable[[], Row]]:
+    """The rows that were asked for, in order.
+
+    Raises ValueError when no row has such a name.
+    """
+    every: dict[str, Callable[[], Row]] = {}
+    for room in (noise, splats, reward, rollout):
+        every.update(room.rows(setting))
+    if only is None:
+        return every
+    pattern = re.compile(re.escape(only).replace(r"\*", ".*"))
+    found = {name: work for name, work in every.items() if pattern.match(name)}
+    if not found:
+        raise ValueError(f"--only {only} names no row; the rows are {', '.join(every)}")
+    return found
+
+
+def _sentence(row: Row) -> str:
+    against = "" if row.peer is None else f", peer {row.peer:.4g} s, ratio {row.ratio:.4g}"
+    grows = "" if row.exponent is None else f", exponent {row.exponent:.2f}"
+    agrees = {None: "", True: ", agrees", False: ", DOES NOT AGREE"}[row.agrees]
+    return f"{row.name}: {row.ours:.4g} s{against}{grows}{agrees}"
+
+
+def _write(folder: Path, made: list[Row], setting: Setting) -> None:
+    now = datetime.now(timezone.utc)
+    cpu = re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
+    content = {
+        "date": now.isoformat(timespec="seconds"),
+        "commit": commit(),
+        "quick": setting.quick,
+        "machine": describe(),
+        "rows": [asdict(row) for row in made],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{now:%Y-%m-%d}-{cpu}.json"
+    write_text(path, json.dumps(content, indent=1) + "\n")
+    write_text(path.with_suffix(".md"), markdown(content, made))
+    logger.info("wrote %s and %s", path, path.with_suffix(".md").name)
+
+
+if __name__ == "__main__":
+    main()
