@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from tiny_clips import truth_and_spoilt
 from worldr1.camera import se3
@@ -13,6 +15,7 @@ from worldr1.camera.metrics import camera_errors
 from worldr1.camera.trajectory import Trajectory
 from worldr1.evaluation.curves import frame_curves
 from worldr1.evaluation.observability import camera_shift, cut, geometry_warnings, texture
+from worldr1.evaluation.quality import ssim_map
 from worldr1.reconstruction.stereo import StereoReconstructor
 from worldr1.reconstruction.types import Reconstruction
 from worldr1.rewards.lpips import Lpips
@@ -77,6 +80,20 @@ def test_a_turn_shifts_whatever_the_depth() -> None:
     assert near.turning == far.turning
     assert focal * math.tan(0.05) < near.turning < 1.3 * focal * math.tan(0.05)
     assert near.travelling == pytest.approx(0.0, abs=1e-4)
+
+
+def test_ssim_is_that_of_gaussian_windows() -> None:
+    first, second = torch.rand(2, 2, 3, 24, 31, generator=torch.Generator().manual_seed(0)).double().numpy()
+    second = 0.7 * first + 0.3 * second
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return gaussian_filter(x, sigma=(0, 0, 1.5, 1.5), truncate=3.5)[..., 5:-5, 5:-5]
+
+    a, b = mean(first), mean(second)
+    luminance = (2 * a * b + 1e-4) / (a**2 + b**2 + 1e-4)
+    covariance, variances = mean(first * second) - a * b, mean(first**2) + mean(second**2) - a**2 - b**2
+    expected = luminance * (2 * covariance + 9e-4) / (variances + 9e-4)
+    assert np.allclose(ssim_map(torch.from_numpy(first), torch.from_numpy(second)).numpy(), expected, atol=1e-9)
 
 
 def test_texture_is_the_size_of_the_differences() -> None:

@@ -41,19 +41,22 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
     if first.shape != second.shape or first.ndim != 4 or min(first.shape[-2:]) < 11:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
         raise ValueError(f"SSIM compares stacks [N,C,H,W] of one shape, at least 11x11 pixels, got {shapes}")
+    # One image at a time stays in the cache.
+    return torch.stack([_similarity(a, b) for a, b in zip(first.double(), second.double(), strict=True)])
+
+
+def _similarity(a: Tensor, b: Tensor) -> Tensor:
+    """SSIM of images [C,H,W], float64."""
     offsets = torch.arange(11, dtype=torch.float64) - 5
     window = torch.exp(-(offsets**2) / (2 * 1.5**2))
-    window = window / window.sum()
-    a, b = first.double().flatten(0, 1)[:, None], second.double().flatten(0, 1)[:, None]
-
-    def mean(x: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(x, window.view(1, 1, 11, 1)), window.view(1, 1, 1, 11))
-
-    ma, mb = mean(a), mean(b)
-    va, vb, cov = mean(a * a) - ma * ma, mean(b * b) - mb * mb, mean(a * b) - ma * mb
+    weights = (window / window.sum()).tolist()
+    stack = torch.stack([a, b, a * a, b * b, a * b])
+    height, width = a.shape[-2] - 10, a.shape[-1] - 10
+    down = sum(w * stack[..., k : k + height, :] for k, w in enumerate(weights))
+    ma, mb, aa, bb, ab = sum(w * down[..., k : k + width] for k, w in enumerate(weights))
     c1, c2 = 0.01**2, 0.03**2
-    similarity = ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
-    return similarity.unflatten(0, first.shape[:2])[:, :, 0]
+    variances, covariance = aa - ma * ma + bb - mb * mb, ab - ma * mb
+    return ((2 * ma * mb + c1) * (2 * covariance + c2)) / ((ma * ma + mb * mb + c1) * (variances + c2))
 
 
 def sharpness(video: Tensor) -> float:
