@@ -55,13 +55,15 @@ def from_json(text: str) -> Trajectory:
     return _trajectory(c2w, fov, moves)
 
 
-def to_realestate(trajectory: Trajectory, height: int, width: int, fps: float = 16.0) -> str:
+def to_realestate(
+    trajectory: Trajectory, height: int, width: int, fps: float = 16.0, intrinsics: Tensor | None = None
+) -> str:
     """RealEstate10K text: an empty line for the address, then a line per frame.
 
     A line holds a time in microseconds, ``fx fy cx cy`` as shares of the image's sides, two zeros, and the 3x4
-    world-to-camera matrix by rows.
+    world-to-camera matrix by rows. ``intrinsics`` ``[3, 3]`` in pixels are the trajectory's own where not given.
     """
-    intrinsics = trajectory.intrinsics(height, width)
+    intrinsics = trajectory.intrinsics(height, width) if intrinsics is None else intrinsics
     shares = [intrinsics[0, 0] / width, intrinsics[1, 1] / height, intrinsics[0, 2] / width, intrinsics[1, 2] / height]
     head = _join(float(share) for share in shares)
     poses = se3.invert(trajectory.c2w.double())[:, :3].flatten(1).tolist()
@@ -88,9 +90,12 @@ def from_realestate(text: str) -> Trajectory:
     return _trajectory(se3.invert(w2c), _field_of_view(focal))
 
 
-def to_colmap(trajectory: Trajectory, height: int, width: int) -> tuple[str, str]:
-    """The texts of COLMAP's ``cameras.txt`` (one PINHOLE camera) and ``images.txt`` (world-to-camera, no points)."""
-    intrinsics = trajectory.intrinsics(height, width)
+def to_colmap(trajectory: Trajectory, height: int, width: int, intrinsics: Tensor | None = None) -> tuple[str, str]:
+    """The texts of COLMAP's ``cameras.txt`` (one PINHOLE camera) and ``images.txt`` (world-to-camera, no points).
+
+    ``intrinsics`` ``[3, 3]`` in pixels are the trajectory's own where not given.
+    """
+    intrinsics = trajectory.intrinsics(height, width) if intrinsics is None else intrinsics
     params = [intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]]
     cameras = f"# CAMERA_ID, MODEL, WIDTH, HEIGHT, PARAMS[]\n1 PINHOLE {width} {height} {_join(map(float, params))}\n"
     w2c = se3.invert(trajectory.c2w.double())

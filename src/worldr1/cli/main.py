@@ -13,6 +13,8 @@ SUMMARIES = {
     "generate": "make a camera-controlled video from a prompt",
     "serve": "the reward over HTTP, for several trainers",
     "score": "3D consistency, camera and motion of any video file",
+    "reconstruct": "cameras and splats of a video, for other programs",
+    "view": "splats, cameras and frames in the browser",
     "camera": "what a prompt asks of the camera",
     "evaluate": "held-out prompts, base against trained",
     "report": "one self-contained HTML page about a run",
@@ -72,7 +74,7 @@ def _run(command: str, words: Sequence[str]) -> int:
 
 
 def _usage() -> str:
-    lines = "\n".join(f"  {name:<10} {SUMMARIES[name]}" for name in commands())
+    lines = "\n".join(f"  {name:<11} {SUMMARIES[name]}" for name in commands())
     return f"usage: worldr1 COMMAND [options]\n\n{lines}\n\n`worldr1 COMMAND --help` tells the options of a command.\n"
 
 

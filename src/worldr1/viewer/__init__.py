@@ -1,0 +1,1 @@
+"""Splats, cameras and frames in the browser."""

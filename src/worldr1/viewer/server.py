@@ -1,0 +1,128 @@
+"""The page: a viser server with splats, camera frusta that carry their frames, and a slider through time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from worldr1.camera.se3 import matrix_to_quaternion, quaternion_to_matrix
+from worldr1.reconstruction.export import rgb
+from worldr1.splats.gaussians import Gaussians
+from worldr1.viewer.scene import View
+
+if TYPE_CHECKING:
+    import viser
+
+_FRUSTUM, _CHOSEN_FRUSTUM = 0.05, 0.09
+_GREY, _ORANGE = (110, 110, 110), (235, 120, 20)
+_ALL = "all frames"
+
+
+@contextmanager
+def serve(view: View, host: str = "127.0.0.1", port: int = 8080) -> Iterator[str]:
+    """Show a view for as long as the block lasts; gives the page's address.
+
+    Args:
+        view: what to show.
+        host: address to listen at; only this machine can open the page at 127.0.0.1.
+        port: the next free one from here on is taken; 0 for any.
+
+    Raises:
+        ImportError: viser is not installed.
+    """
+    import viser
+
+    server = viser.ViserServer(host=host, port=port, label=view.name, verbose=False)
+    try:
+        server.gui.configure_theme(show_share_button=False)
+        server.scene.set_up_direction("-y")
+        _start_camera(server, view)
+        _show_splats(server, view.splats)
+        _add_controls(server, view)
+        yield f"http://{host}:{server.get_port()}"
+    finally:
+        server.stop()
+
+
+def covariances(splats: Gaussians) -> NDArray[np.float32]:
+    """[N, 3, 3]: R diag(scales^2) R^T."""
+    axes = quaternion_to_matrix(splats.quats.detach().cpu().double()) * splats.scales.detach().cpu().double()[:, None]
+    return (axes @ axes.mT).float().numpy()
+
+
+def _show_splats(server: viser.ViserServer, splats: Gaussians) -> None:
+    server.scene.add_gaussian_splats(
+        "/splats",
+        centers=splats.means.detach().cpu().float().numpy(),
+        covariances=covariances(splats),
+        rgbs=rgb(splats).cpu().float().numpy(),
+        opacities=splats.opacities.detach().cpu().float().numpy()[:, None],
+    )
+
+
+def _start_camera(server: viser.ViserServer, view: View) -> None:
+    """Behind the first camera; without one, in front of the splats' middle."""
+    if view.c2w is not None:
+        server.initial_camera.position = (0.0, -0.15, -0.5)
+        server.initial_camera.look_at = (0.0, 0.0, 1.0)
+        return
+    means = view.splats.means.detach().cpu().double()
+    if len(means) == 0:
+        return
+    middle = means.median(dim=0).values
+    distance = 2.5 * float((means - middle).norm(dim=1).median()) + 1e-3
+    server.initial_camera.position = (middle - middle.new_tensor([0.0, 0.0, distance])).numpy()
+    server.initial_camera.look_at = middle.numpy()
+
+
+def _add_controls(server: viser.ViserServer, view: View) -> None:
+    if view.c2w is not None and view.frames is not None and view.intrinsics is not None:
+        _add_cameras(server, view.c2w, view.frames, view.intrinsics)
+    source = view.splats.source
+    if source is None:
+        return
+    names = {_ALL: view.splats} | {f"frame {k}": view.splats[source == k] for k in source.unique().tolist()}
+    choice = server.gui.add_dropdown("splats of", tuple(names), initial_value=_ALL)
+
+    @choice.on_update
+    def _choose(_: object) -> None:
+        _show_splats(server, names[choice.value])
+
+
+def _add_cameras(server: viser.ViserServer, c2w: Tensor, frames: Tensor, intrinsics: Tensor) -> None:
+    height, width = frames.shape[2:]
+    lens = {"fov": 2 * math.atan(0.5 * height / float(intrinsics[1, 1])), "aspect": width / height}
+    pictures = (frames.detach().cpu().clamp(0, 1) * 255 + 0.5).byte().permute(0, 2, 3, 1).numpy()
+    poses = c2w.detach().cpu().double()
+    turns, places = matrix_to_quaternion(poses[:, :3, :3]).numpy(), poses[:, :3, 3].numpy()
+
+    def frustum(name: str, frame: int, **how: Any) -> Any:
+        pose = {"wxyz": turns[frame], "position": places[frame]}
+        return server.scene.add_camera_frustum(name, image=pictures[frame], **pose, **lens, **how)
+
+    others = [frustum(f"/cameras/{k}", k, scale=_FRUSTUM, color=_GREY) for k in range(len(poses))]
+    slider = server.gui.add_slider("frame", min=0, max=len(poses) - 1, step=1, initial_value=0)
+    through = server.gui.add_checkbox("look through this camera", initial_value=False)
+    shown = server.gui.add_checkbox("show cameras", initial_value=True)
+
+    def update(_: object = None) -> None:
+        chosen = int(slider.value)
+        for frame, handle in enumerate(others):
+            handle.visible = bool(shown.value) and not through.value and frame != chosen
+        current = frustum("/chosen", chosen, scale=_CHOSEN_FRUSTUM, color=_ORANGE)
+        current.visible = bool(shown.value) and not through.value
+        for client in server.get_clients().values() if through.value else ():
+            with client.atomic():
+                client.camera.wxyz = turns[chosen]
+                client.camera.position = places[chosen]
+                client.camera.fov = lens["fov"]
+
+    for control in (slider, through, shown):
+        control.on_update(update)
+    update()
