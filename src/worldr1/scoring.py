@@ -78,6 +78,12 @@ class VideoScores:
         """Everything by name; None for nan, so that JSON can hold it."""
         return {**self.numbers, "warnings": list(self.warnings), "curves": self.curves.to_dict()}
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from worldr1.notebook import video_scores_html
+
+        return video_scores_html(self)
+
 
 def score(video: Tensor, camera: Trajectory | None = None) -> VideoScores:
     """Score one video; of long ones, at most 33 evenly spread frames.

@@ -105,6 +105,12 @@ class Trajectory:
         poses[0] = torch.eye(4, dtype=torch.float64)
         return cls(c2w=poses.float(), moves=names, fov=fov)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from worldr1.camera.svg import trajectory_html
+
+        return trajectory_html(self)
+
     def intrinsics(self, height: int, width: int) -> Tensor:
         """Pinhole intrinsics of square pixels.
 

@@ -31,6 +31,12 @@ class Reconstruction:
     confidence: Tensor
     splats: Gaussians
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from worldr1.notebook import reconstruction_html
+
+        return reconstruction_html(self)
+
 
 class Reconstructor(Protocol):
     """Anything that lifts videos to scenes."""

@@ -29,6 +29,12 @@ class Scores:
     components: dict[str, Tensor]
     total: Tensor
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from worldr1.notebook import scores_html
+
+        return scores_html(self)
+
 
 class Reward(Protocol):
     """One component of the reward."""
