@@ -66,7 +66,7 @@ def transport_canonical(
 
 
 def transport_sequential(
-    flows: Iterable[Array], shape: tuple[int, int, int, int], seed: int, upscale: int = 8
+    flows: Iterable[Array], shape: tuple[int, int, int, int], seed: int, upscale: int = 8, steps: int = 1
 ) -> Array:
     """Noise moved from frame to frame along a flow.
 
@@ -76,12 +76,16 @@ def transport_sequential(
     which are independent N(0, 1) again, each with a ``k``-th of the weight. Where the flow comes from outside, noise is
     fresh, with next to no weight. Cells are whole, so flow under half a fine cell does not move.
 
+    Noise that only moves is not copied: cells hold the places of their noise, and a step touches the noise of cells
+    that merge or split alone.
+
     Args:
-        flows: ``T - 1`` flows ``[2, H*upscale, W*upscale]`` (x, y) in fine cells from each frame to the next, nan where
-            nothing is known.
+        flows: ``(T - 1) steps`` flows ``[2, H*upscale, W*upscale]`` (x, y) in fine cells from each moment to the next,
+            nan where nothing is known.
         shape: ``(C, T, H, W)``.
         seed: any integer; frame 0 depends on it and on the shape alone.
         upscale: fine cells per latent cell and side.
+        steps: flows from one frame to the next, such as 4 where the video has four frames for each one here.
 
     Returns:
         ``[C, T, H, W]`` float32.
@@ -91,27 +95,36 @@ def transport_sequential(
     """
     channels, frames, height, width = shape
     rows, columns = height * upscale, width * upscale
-    noise = noise_stream(seed, 0).standard_normal((rows * columns, channels), dtype=np.float32)
-    weight = np.ones(rows * columns, np.float32)
-    fresh = noise_stream(seed, 1)
+    cells = rows * columns
+    noise = np.empty((2 * cells, channels), np.float32)
+    noise_stream(seed, 0).standard_normal(out=noise[:cells], dtype=np.float32)
+    places, other_places = np.arange(cells, dtype=np.int32), np.empty(cells, np.int32)
+    weight, other_weight = np.ones(cells, np.float32), np.empty(cells, np.float32)
+    free, free_count = np.empty(2 * cells, np.int32), cells
+    free[:cells] = np.arange(2 * cells - 1, cells - 1, -1)
+    links = tuple(np.empty(cells, np.int32) for _ in range(5))
+    fresh, scale = noise_stream(seed, 1), np.float32(1.0)
     out = np.empty((channels, frames, height, width), np.float32)
-    out[:, 0] = _pool(noise, height, width, upscale)
-    done = 1
+    _pool(noise, places, upscale, out[:, 0])
+    done = 0
     for flow in flows:
         if flow.shape != (2, rows, columns):
             raise ValueError(
                 f"A flow has shape {flow.shape}; it must be [2, H, W] = {[2, rows, columns]} in fine cells."
             )
-        if done == frames:
-            raise ValueError(f"More than {frames - 1} flows were given for {frames} frames.")
-        links, needed = _link(np.ascontiguousarray(flow, np.float32))
+        if done == (frames - 1) * steps:
+            raise ValueError(f"More than {done} flows were given for {frames} frames.")
+        unknown, needed = _link(np.ascontiguousarray(flow, np.float32), *links)
         draws = fresh.standard_normal((needed, channels), dtype=np.float32)
-        noise, weight = _move(noise, weight, links, draws, np.float32(_FRESH_WEIGHT))
-        weight = weight / weight.mean() + np.float32(_FRESH_WEIGHT)
-        out[:, done] = _pool(noise, height, width, upscale)
+        weights = (weight, other_weight, scale, np.float32(_FRESH_WEIGHT))
+        free_count, total = _move(noise, places, other_places, weights, free, free_count, links, draws, unknown)
+        places, other_places, weight, other_weight = other_places, places, other_weight, weight
+        scale = np.float32(cells / total)
         done += 1
-    if done < frames:
-        raise ValueError(f"{done - 1} flows were given for {frames} frames; {frames - 1} are needed.")
+        if done % steps == 0:
+            _pool(noise, places, upscale, out[:, done // steps])
+    if done < (frames - 1) * steps:
+        raise ValueError(f"{done} flows were given for {frames} frames; {(frames - 1) * steps} are needed.")
     return out
 
 
@@ -128,12 +141,6 @@ def _view_box(matrix: NDArray[np.float64], height: int, width: int, upscale: int
             last = np.clip(np.ceil(places.max(axis=1)) + 1, lowest, highest).astype(np.int64)
             lowest, highest = first, last
     return np.array([lowest[0], highest[0], lowest[1], highest[1]])
-
-
-def _pool(noise: Array, height: int, width: int, upscale: int) -> Array:
-    """Latents ``[C, H, W]`` of fine noise ``[H*upscale * W*upscale, C]``."""
-    cells = noise.reshape(height, upscale, width, upscale, -1)
-    return np.asarray(cells.sum(axis=(1, 3)).transpose(2, 0, 1) / np.float32(upscale))
 
 
 @njit(parallel=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
@@ -168,111 +175,149 @@ def _gather_views(grid, points, top, left, to_latent, boxes, out):  # type: igno
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _link(flow):  # type: ignore[no-untyped-def]
-    """Who goes where: per cell its target, per target the chain of cells that land on it, per cell the chain of bare
-    targets that split it, the place of its draws, and how many draws are needed."""
-    rows, columns = flow.shape[1:]
-    cells = rows * columns
-    target = np.full(cells, -1, np.int64)
-    landed = np.full(cells, -1, np.int64)
-    next_landed = np.full(cells, -1, np.int64)
-    parts = np.full(cells, -1, np.int64)
-    next_part = np.full(cells, -1, np.int64)
-    first_draw = np.full(cells, -1, np.int64)
-    for cell in range(cells):
-        row, column = cell // columns, cell % columns
-        x, y = np.floor(column + 0.5 + flow[0, row, column]), np.floor(row + 0.5 + flow[1, row, column])
-        if x >= 0 and y >= 0 and x < columns and y < rows:
-            place = int(y) * columns + int(x)
-            target[cell] = place
-            next_landed[cell] = landed[place]
-            landed[place] = cell
-    draws = 0
-    for cell in range(cells):
-        if landed[cell] >= 0:
-            continue
-        row, column = cell // columns, cell % columns
-        x, y = np.floor(column + 0.5 - flow[0, row, column]), np.floor(row + 0.5 - flow[1, row, column])
-        if x >= 0 and y >= 0 and x < columns and y < rows:
-            source = int(y) * columns + int(x)
-            next_part[cell] = parts[source]
-            parts[source] = cell
-        else:
-            first_draw[cell] = -2 - draws
-            draws += 1
-    splits = np.full(cells, -1, np.int64)
-    for cell in range(cells):
-        if parts[cell] < 0:
-            continue
-        members = 1 if target[cell] >= 0 else 0
-        part = parts[cell]
-        while part >= 0:
-            members += 1
-            part = next_part[part]
-        splits[cell] = draws
-        draws += members
-    return (target, landed, next_landed, parts, next_part, first_draw, splits), draws
+def _pool(noise, places, upscale, out):  # type: ignore[no-untyped-def]
+    """Latents ``out`` ``[C, H, W]`` of the fine noise at ``places`` ``[H*upscale * W*upscale]``."""
+    channels, height, width = out.shape
+    columns = width * upscale
+    for row in range(height):
+        sums = np.zeros((width, channels), np.float32)
+        for fine in range(row * upscale, (row + 1) * upscale):
+            for column in range(columns):
+                place, cell = places[fine * columns + column], column // upscale
+                for channel in range(channels):
+                    sums[cell, channel] += noise[place, channel]
+        for channel in range(channels):
+            for column in range(width):
+                out[channel, row, column] = sums[column, channel] / np.float32(upscale)
 
 
 @njit(cache=True)  # type: ignore[untyped-decorator]
-def _move(noise, weight, links, draws, fresh_weight):  # type: ignore[no-untyped-def]
-    """Noise ``[N, C]`` and weight ``[N]`` of the next frame. The arguments' noise and weight are used up."""
-    target, landed, next_landed, parts, next_part, first_draw, splits = links
-    cells, channels = noise.shape
-    moved = np.empty_like(noise)
-    moved_weight = np.empty_like(weight)
+def _link(flow, target, landed, next_landed, parts, next_part):  # type: ignore[no-untyped-def]
+    """Who goes where: per cell its target, per target the chain of cells that land on it, per cell the chain of bare
+    targets that split it (-2 for a bare target whose source is unknown). Returns the number of these, and how many
+    draws are needed: one for each of these, then one for each part of a split cell, in order."""
+    rows, columns = flow.shape[1:]
+    landed[:] = -1
+    parts[:] = -1
+    for row in range(rows):
+        for column in range(columns):
+            cell = row * columns + column
+            x, y = column + np.float32(0.5) + flow[0, row, column], row + np.float32(0.5) + flow[1, row, column]
+            target[cell] = -1
+            if x >= 0 and y >= 0 and x < columns and y < rows:
+                place = int(y) * columns + int(x)
+                target[cell] = place
+                next_landed[cell] = landed[place]
+                landed[place] = cell
+    unknown, shared = 0, 0
+    for row in range(rows):
+        for column in range(columns):
+            cell = row * columns + column
+            if landed[cell] >= 0:
+                continue
+            x, y = column + np.float32(0.5) - flow[0, row, column], row + np.float32(0.5) - flow[1, row, column]
+            if x >= 0 and y >= 0 and x < columns and y < rows:
+                source = int(y) * columns + int(x)
+                shared += 2 if parts[source] < 0 and target[source] >= 0 else 1
+                next_part[cell] = parts[source]
+                parts[source] = cell
+            else:
+                next_part[cell] = -2
+                unknown += 1
+    return unknown, unknown + shared
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _move(noise, places, moved_places, weights, free, free_count, links, draws, unknown):  # type: ignore[no-untyped-def]
+    """Places and weights of the next frame, and its noise ``[2 N, C]`` in place.
+
+    ``free[:free_count]`` are the rows of ``noise`` that no cell holds. A weight is read as ``scale * weight +
+    fresh_weight``. Returns the new free_count and the sum of the new weights."""
+    target, landed, next_landed, parts, next_part = links
+    weight, moved_weight, scale, fresh_weight = weights
+    cells, channels = len(places), noise.shape[1]
     mean = np.empty(channels, np.float32)
+    first = unknown
     for cell in range(cells):
-        if parts[cell] < 0:
+        weight[cell] = scale * weight[cell] + fresh_weight
+        part, place = parts[cell], places[cell]
+        if part < 0:
+            if target[cell] < 0:
+                free[free_count] = place
+                free_count += 1
             continue
         stays = 1 if target[cell] >= 0 else 0
         members = stays
-        part = parts[cell]
         while part >= 0:
             members += 1
             part = next_part[part]
-        first = splits[cell]
         root = np.float32(1.0 / np.sqrt(members))
         share = weight[cell] / np.float32(members)
         for channel in range(channels):
             total = np.float32(0.0)
             for member in range(members):
                 total += draws[first + member, channel]
-            mean[channel] = noise[cell, channel] * root - total / np.float32(members)
+            mean[channel] = noise[place, channel] * root - total / np.float32(members)
+        if stays == 1:
+            for channel in range(channels):
+                noise[place, channel] = mean[channel] + draws[first, channel]
+            weight[cell] = share
+        else:
+            free[free_count] = place
+            free_count += 1
         part = parts[cell]
         member = stays
         while part >= 0:
+            free_count -= 1
+            place = free[free_count]
             for channel in range(channels):
-                moved[part, channel] = mean[channel] + draws[first + member, channel]
+                noise[place, channel] = mean[channel] + draws[first + member, channel]
+            moved_places[part] = place
             moved_weight[part] = share
             member += 1
             part = next_part[part]
-        if stays == 1:
-            for channel in range(channels):
-                noise[cell, channel] = mean[channel] + draws[first, channel]
-            weight[cell] = share
+        first += members
+    draw, all_weight = 0, 0.0
     for cell in range(cells):
         source = landed[cell]
-        if source >= 0 and next_landed[source] < 0:
-            moved[cell] = noise[source]
-            moved_weight[cell] = weight[source]
-        elif source >= 0:
-            total_weight = np.float32(0.0)
-            squared = np.float32(0.0)
+        if source >= 0:
+            moved_places[cell] = places[source]
+            if next_landed[source] < 0:
+                moved_weight[cell] = weight[source]
+            else:
+                free_count, moved_weight[cell] = _merge(
+                    noise, places, weight, next_landed, source, free, free_count, mean
+                )
+        elif next_part[cell] == -2:
+            free_count -= 1
+            place = free[free_count]
             for channel in range(channels):
-                moved[cell, channel] = np.float32(0.0)
-            while source >= 0:
-                total_weight += weight[source]
-                squared += weight[source] * weight[source]
-                for channel in range(channels):
-                    moved[cell, channel] += weight[source] * noise[source, channel]
-                source = next_landed[source]
-            scale = np.float32(1.0 / np.sqrt(squared))
-            for channel in range(channels):
-                moved[cell, channel] *= scale
-            moved_weight[cell] = total_weight
-        elif first_draw[cell] <= -2:
-            for channel in range(channels):
-                moved[cell, channel] = draws[-2 - first_draw[cell], channel]
+                noise[place, channel] = draws[draw, channel]
+            moved_places[cell] = place
             moved_weight[cell] = fresh_weight
-    return moved, moved_weight
+            draw += 1
+        all_weight += moved_weight[cell]
+    return free_count, all_weight
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _merge(noise, places, weight, next_landed, source, free, free_count, mean):  # type: ignore[no-untyped-def]
+    """Merges the chain of cells from ``source`` into its noise and frees the others' places; new free_count, weight."""
+    channels = noise.shape[1]
+    kept = places[source]
+    total, squared = weight[source], weight[source] * weight[source]
+    for channel in range(channels):
+        mean[channel] = weight[source] * noise[kept, channel]
+    source = next_landed[source]
+    while source >= 0:
+        total += weight[source]
+        squared += weight[source] * weight[source]
+        for channel in range(channels):
+            mean[channel] += weight[source] * noise[places[source], channel]
+        free[free_count] = places[source]
+        free_count += 1
+        source = next_landed[source]
+    root = np.float32(1.0 / np.sqrt(squared))
+    for channel in range(channels):
+        noise[kept, channel] = mean[channel] * root
+    return free_count, total
