@@ -23,6 +23,7 @@ async def test_200_at_once_each_get_their_own_score() -> None:
         async def ask(number: int) -> tuple[int, float, float]:
             use_3d = number % 3 != 0
             answer = (await post(client, raw((number % 256) / 255), f"video {number}", use_3d=use_3d)).json()
+            assert set(answer["components"]) == ({"mean", "number"} if use_3d else {"number"})
             mean = answer["components"].get("mean", (number % 256) / 255)
             return number, answer["components"]["number"], mean * 255
 
@@ -69,6 +70,16 @@ async def test_a_full_queue_is_told_by_503_and_frees_itself() -> None:
         full = await post(client, raw())
         assert refused(full, 503, "3 places")
         assert int(full.headers["Retry-After"]) >= 1
+        sent = 0
+
+        async def body():
+            nonlocal sent
+            for _ in range(50):
+                sent += 1
+                yield bytes(1000)
+
+        assert refused(await client.post("/v1/scores", content=body()), 503, "3 places")
+        assert sent == 50, "it is read on, so that the client sees the refusal and no broken connection"
         assert (await client.get("/healthz")).status_code == 200
         assert "worldr1_requests_at_work 3.0" in (await client.get("/metrics")).text
         reward.hold.set()

@@ -66,6 +66,11 @@ async def test_frames(make, frames: int, status: int) -> None:
         assert (await post(client, make(frames=frames))).status_code == status
 
 
+async def test_decoding_stops_at_the_first_frame_too_many() -> None:
+    async with serving(service(frames=6)) as client:
+        assert refused(await post(client, mp4(frames=60)), 413, "more than 6 frames")
+
+
 @pytest.mark.parametrize("make", [raw, mp4])
 @pytest.mark.parametrize(("height", "width", "status"), [(48, 64, 200), (50, 64, 413), (30, 64, 422), (64, 30, 422)])
 async def test_pixels_and_sides(make, height: int, width: int, status: int) -> None:

@@ -99,6 +99,7 @@ def test_sigterm_answers_what_is_at_work_then_ends() -> None:
         server.handle_exit(signal.SIGTERM, None)
         _until(lambda: _refuses(url))
         assert not any(answer.done() for answer in held)
+        assert running.status == "draining", "connections that are open already get no further request in"
         reward.hold.set()
         assert [answer.result(20).components["number"] for answer in held] == [0, 1, 2, 3, 4]
 

@@ -74,13 +74,14 @@ async def test_a_failed_reward_gives_missing_scores_and_tells_so() -> None:
     assert after["components"]["number"] == 9.0
 
 
-async def test_a_reward_with_too_few_scores_never_shifts_them() -> None:
-    class Short(Telling):
+@pytest.mark.parametrize("shift", [lambda total: total[:-1], lambda total: torch.cat([total, total])])
+async def test_another_number_of_scores_never_shifts_them(shift) -> None:
+    class Shifting(Telling):
         def __call__(self, samples, use_3d=True) -> Scores:
             scores = super().__call__(samples, use_3d)
-            return Scores(scores.components, scores.total[:-1])
+            return Scores(scores.components, shift(scores.total))
 
-    async with serving(service(Short())) as client:
+    async with serving(service(Shifting())) as client:
         answer = (await post(client, raw(), "9")).json()
     assert answer["total"] is None
     assert answer["problem"]
