@@ -97,14 +97,15 @@ def _add_controls(server: viser.ViserServer, view: View) -> None:
 
 def _add_cameras(server: viser.ViserServer, c2w: Tensor, frames: Tensor, intrinsics: Tensor) -> None:
     height, width = frames.shape[2:]
-    lens = {"fov": 2 * math.atan(0.5 * height / float(intrinsics[1, 1])), "aspect": width / height}
+    fov, aspect = 2 * math.atan(0.5 * height / float(intrinsics[1, 1])), width / height
     pictures = (frames.detach().cpu().clamp(0, 1) * 255 + 0.5).byte().permute(0, 2, 3, 1).numpy()
     poses = c2w.detach().cpu().double()
     turns, places = matrix_to_quaternion(poses[:, :3, :3]).numpy(), poses[:, :3, 3].numpy()
 
     def frustum(name: str, frame: int, **how: Any) -> Any:
-        pose = {"wxyz": turns[frame], "position": places[frame]}
-        return server.scene.add_camera_frustum(name, image=pictures[frame], **pose, **lens, **how)
+        return server.scene.add_camera_frustum(
+            name, fov, aspect, image=pictures[frame], wxyz=turns[frame], position=places[frame], **how
+        )
 
     others = [frustum(f"/cameras/{k}", k, scale=_FRUSTUM, color=_GREY) for k in range(len(poses))]
     slider = server.gui.add_slider("frame", min=0, max=len(poses) - 1, step=1, initial_value=0)
@@ -121,7 +122,7 @@ def _add_cameras(server: viser.ViserServer, c2w: Tensor, frames: Tensor, intrins
             with client.atomic():
                 client.camera.wxyz = turns[chosen]
                 client.camera.position = places[chosen]
-                client.camera.fov = lens["fov"]
+                client.camera.fov = fov
 
     for control in (slider, through, shown):
         control.on_update(update)
