@@ -109,10 +109,12 @@ async def test_draining_answers_those_at_work_and_no_others() -> None:
 async def test_a_reward_that_hangs_is_told_and_its_queue_skipped() -> None:
     reward = Telling()
     reward.hold.clear()
-    async with serving(service(reward, score_seconds=0.2, batch=1)) as client:
+    running = service(reward, score_seconds=1.0, batch=1)
+    async with serving(running) as client:
         responses = await asyncio.gather(*(post(client, raw(), f"video {i}") for i in range(3)))
-        assert all(refused(response, 503, "no score within 0.2") for response in responses)
+        assert all(refused(response, 503, "no score within 1 ") for response in responses)
         assert all("Retry-After" in response.headers for response in responses)
+        await _until(lambda: running.status == "stuck")
         assert (await client.get("/healthz")).json() == {"status": "stuck"}
         reward.hold.set()
         assert (await post(client, raw(), "video 9")).json()["components"]["number"] == 9
