@@ -22,7 +22,6 @@ from numba import njit
 f4 = np.float32
 ZERO, HALF, ONE, TWO = f4(0), f4(0.5), f4(1), f4(2)
 TILE_X, TILE_Y = 8, 16
-TILE = TILE_X * TILE_Y
 NEAR = f4(0.01)
 BLUR = f4(0.3)
 MAX_ALPHA = f4(0.99)
@@ -39,6 +38,9 @@ MX, MY, QA, QB, QC, OP, Z, RED, GREEN, BLUE = range(10)
 FX, FY, CX, CY = 12, 13, 14, 15
 # Columns of a gradient row: means, scales, quats, opacity, colour.
 D_MEAN, D_SCALE, D_QUAT, D_OPACITY, D_COLOR, D_COUNT = 0, 3, 6, 10, 11, 14
+# Fields of a row of pixels while a tile is composited.
+TRANS, LIVE, LATEST, T_RED, T_GREEN, T_BLUE, T_DEPTH, FIELDS = range(8)
+BEHIND = LIVE
 # Columns of a job: first Gaussian, number of Gaussians, first colour row, source to leave out (-1: none).
 START, COUNT, COLOR_START, EXCLUDE = range(4)
 
@@ -197,43 +199,48 @@ def _band_of(item, bands, height):
 
 @njit(fastmath=FAST)
 def _composite(splats, rect, ids, x0, y0, width, y_end, image, last):
-    """Composites the splats `ids` over the tile at (x0, y0) into image [H,W,5] and last [H,W]."""
-    trans, red, green, blue = np.ones(TILE, f4), np.zeros(TILE, f4), np.zeros(TILE, f4), np.zeros(TILE, f4)
-    depth, live, latest = np.zeros(TILE, f4), np.zeros(TILE, f4), np.full(TILE, -1, np.int32)
+    """Composites the splats `ids` over the tile at (x0, y0) into image [H,W,5] and last [H,W].
+
+    The tile's state is one array, a line of fields per row of pixels: the compiler cannot tell that several arrays do
+    not overlap, and then gives vectors up.
+    """
+    state = np.zeros((TILE_Y, FIELDS, TILE_X), f4)
+    state[:, TRANS], state[:, LATEST] = ONE, -ONE
     rows, columns = min(TILE_Y, y_end - y0), min(TILE_X, width - x0)
-    for y in range(rows):
-        for x in range(columns):
-            live[y * TILE_X + x] = ONE
+    state[:rows, LIVE, :columns] = ONE
     for k in range(len(ids)):
         s = splats[ids[k]]
         mx, my = s[MX] - f4(x0) - HALF, s[MY] - f4(y0) - HALF
         ha, b, hc, opacity, z = HALF * s[QA], s[QB], HALF * s[QC], s[OP], s[Z]
-        cr, cg, cb, rank = s[RED], s[GREEN], s[BLUE], np.int32(k)
+        cr, cg, cb, rank = s[RED], s[GREEN], s[BLUE], f4(k)
         for y in range(max(rect[ids[k], 2] - y0, 0), min(rect[ids[k], 3] - y0, TILE_Y)):
-            dy = f4(y) - my
-            bd, cd, base = b * dy, hc * dy * dy, y * TILE_X
+            dy, line = f4(y) - my, state[y]
+            bd, cd = b * dy, hc * dy * dy
             for x in range(TILE_X):
-                p = base + x
                 dx = f4(x) - mx
                 power = max(ha * dx * dx + bd * dx + cd, ZERO)
                 a = min(opacity * _exp_neg(min(power, MAX_POWER)), MAX_ALPHA)
-                a = a if (a >= MIN_ALPHA and power < MAX_POWER) else ZERO
-                w = a * trans[p] * live[p]
-                live[p] = live[p] if trans[p] - w > MIN_TRANSMITTANCE else ZERO
-                w *= live[p]
-                trans[p] -= w
-                red[p] += w * cr
-                green[p] += w * cg
-                blue[p] += w * cb
-                depth[p] += w * z
-                latest[p] = rank if w > ZERO else latest[p]
-        if (k & 15) == 15 and live.max() == ZERO:
+                a = a if (a >= MIN_ALPHA) & (power < MAX_POWER) else ZERO
+                trans = line[TRANS, x]
+                w = a * trans * line[LIVE, x]
+                live = ONE if trans - w > MIN_TRANSMITTANCE else ZERO
+                w *= live
+                line[LIVE, x] *= live
+                line[TRANS, x] = trans - w
+                line[T_RED, x] += w * cr
+                line[T_GREEN, x] += w * cg
+                line[T_BLUE, x] += w * cb
+                line[T_DEPTH, x] += w * z
+                line[LATEST, x] = rank if w > ZERO else line[LATEST, x]
+        if (k & 15) == 15 and state[:, LIVE].max() == ZERO:
             break
     for y in range(rows):
         for x in range(columns):
-            p, out = y * TILE_X + x, image[y0 + y, x0 + x]
-            out[0], out[1], out[2], out[3], out[4] = red[p], green[p], blue[p], depth[p], trans[p]
-            last[y0 + y, x0 + x] = latest[p]
+            out = image[y0 + y, x0 + x]
+            for c in range(4):
+                out[c] = state[y, T_RED + c, x]
+            out[4] = state[y, TRANS, x]
+            last[y0 + y, x0 + x] = np.int32(state[y, LATEST, x])
 
 
 @njit(nogil=True, cache=True, fastmath=FAST)
@@ -260,49 +267,50 @@ def forward(means, scales, quats, opacities, colors, source, jobs, views, bands,
 def _composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_image, d_splats):
     """Adds one tile's part of the gradient of the splats (columns as theirs) to d_splats [n,10].
 
-    Walks back to front: behind[p] = sum over what lies behind of weight * <d_image, feature>, the transmittance that
+    Walks back to front: BEHIND = sum over what lies behind of weight * <d_image, feature>, the transmittance that
     reached a splat is recovered by dividing by 1 - alpha.
     """
-    trans, behind, latest = np.ones(TILE, f4), np.zeros(TILE, f4), np.full(TILE, -1, np.int32)
-    dr, dg, db, dd = np.zeros(TILE, f4), np.zeros(TILE, f4), np.zeros(TILE, f4), np.zeros(TILE, f4)
+    state = np.zeros((TILE_Y, FIELDS, TILE_X), f4)
+    state[:, TRANS], state[:, LATEST] = ONE, -ONE
     deepest = -1
     for y in range(min(TILE_Y, y_end - y0)):
         for x in range(min(TILE_X, width - x0)):
-            p, d = y * TILE_X + x, d_image[y0 + y, x0 + x]
-            trans[p], latest[p] = image[y0 + y, x0 + x, 4], last[y0 + y, x0 + x]
-            dr[p], dg[p], db[p], dd[p] = d[0], d[1], d[2], d[3]
-            behind[p] = d[4] * trans[p]
-            deepest = max(deepest, latest[p])
+            d = d_image[y0 + y, x0 + x]
+            state[y, TRANS, x], state[y, LATEST, x] = image[y0 + y, x0 + x, 4], f4(last[y0 + y, x0 + x])
+            for c in range(4):
+                state[y, T_RED + c, x] = d[c]
+            state[y, BEHIND, x] = d[4] * image[y0 + y, x0 + x, 4]
+            deepest = max(deepest, last[y0 + y, x0 + x])
     for k in range(deepest, -1, -1):
-        s, rank = splats[ids[k]], np.int32(k)
+        s, rank = splats[ids[k]], f4(k)
         mx, my = s[MX] - f4(x0) - HALF, s[MY] - f4(y0) - HALF
         qa, b, qc, opacity, z = s[QA], s[QB], s[QC], s[OP], s[Z]
         ha, hc, cr, cg, cb = HALF * qa, HALF * qc, s[RED], s[GREEN], s[BLUE]
         g_mx, g_my, g_qa, g_qb, g_qc, g_op = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
         g_z, g_r, g_g, g_b = ZERO, ZERO, ZERO, ZERO
         for y in range(max(rect[ids[k], 2] - y0, 0), min(rect[ids[k], 3] - y0, TILE_Y)):
-            dy = f4(y) - my
-            bd, cd, base = b * dy, hc * dy * dy, y * TILE_X
+            dy, line = f4(y) - my, state[y]
+            bd, cd = b * dy, hc * dy * dy
             for x in range(TILE_X):
-                p = base + x
                 dx = f4(x) - mx
                 power = max(ha * dx * dx + bd * dx + cd, ZERO)
                 e = _exp_neg(min(power, MAX_POWER))
                 free = opacity * e
                 a = min(free, MAX_ALPHA)
-                a = a if (a >= MIN_ALPHA and power < MAX_POWER and rank <= latest[p]) else ZERO
+                a = a if (a >= MIN_ALPHA) & (power < MAX_POWER) & (rank <= line[LATEST, x]) else ZERO
                 inverse = ONE / (ONE - a)
-                reached = trans[p] * inverse
-                trans[p] = reached
+                reached = line[TRANS, x] * inverse
+                line[TRANS, x] = reached
                 w = a * reached
-                value = dr[p] * cr + dg[p] * cg + db[p] * cb + dd[p] * z
-                d_alpha = reached * value - behind[p] * inverse
-                behind[p] += w * value
-                g_r += w * dr[p]
-                g_g += w * dg[p]
-                g_b += w * db[p]
-                g_z += w * dd[p]
-                d_alpha = d_alpha if (a > ZERO and free <= MAX_ALPHA) else ZERO
+                dr, dg, db, dd = line[T_RED, x], line[T_GREEN, x], line[T_BLUE, x], line[T_DEPTH, x]
+                value = dr * cr + dg * cg + db * cb + dd * z
+                d_alpha = reached * value - line[BEHIND, x] * inverse
+                line[BEHIND, x] += w * value
+                g_r += w * dr
+                g_g += w * dg
+                g_b += w * db
+                g_z += w * dd
+                d_alpha = d_alpha if (a > ZERO) & (free <= MAX_ALPHA) else ZERO
                 d_power = -a * d_alpha
                 g_op += d_alpha * e
                 g_mx -= d_power * (qa * dx + bd)
