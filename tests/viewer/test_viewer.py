@@ -99,7 +99,7 @@ def test_the_slider_moves_the_chosen_camera(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(viser.GuiApi, "add_dropdown", choice)
     with serve(_view(), port=0):
         assert sorted(frusta) == ["/cameras/0", "/cameras/1", "/cameras/2", "/cameras/3", "/chosen"]
-        (frame,), (source,) = sliders, choices
+        (frame, size), (source,) = sliders, choices
         frame.value = 2
         _until(lambda: len(frusta["/chosen"]) >= 2)
         np.testing.assert_allclose(frusta["/chosen"][-1]["position"], PATH.c2w[2, :3, 3].numpy(), atol=1e-6)
@@ -108,6 +108,9 @@ def test_the_slider_moves_the_chosen_camera(monkeypatch: pytest.MonkeyPatch) -> 
         source.value = "frame 3"
         _until(lambda: len(drawn) >= 2)
         assert drawn == [20, 10]
+        size.value = 4.0
+        _until(lambda: len(drawn) >= 3)
+        assert drawn[-1] == 10
 
 
 def _until(done: Any) -> None:
@@ -125,6 +128,7 @@ def test_covariances_are_those_of_scipy() -> None:
     turned = rotation.from_quat(splats.quats[:, [1, 2, 3, 0]].numpy()).as_matrix()
     expected = turned @ (splats.scales.square().double().numpy()[:, :, None] * turned.transpose(0, 2, 1))
     np.testing.assert_allclose(covariances(splats), expected, atol=1e-7)
+    np.testing.assert_allclose(covariances(splats, size=3.0), 9 * expected, atol=1e-6)
 
 
 def test_the_command_shows_a_splat_file_until_it_is_ended(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import viser
 
 _FRUSTUM, _CHOSEN_FRUSTUM = 0.05, 0.09
+_LINE, _CHOSEN_LINE = 0.0008, 0.002
+_SIZE_OF_REBUILT = 2.0  # pixel-aligned splats are made for the video's own resolution, and leave gaps from nearby
 _GREY, _ORANGE = (110, 110, 110), (235, 120, 20)
 _ALL = "all frames"
 
@@ -43,24 +45,24 @@ def serve(view: View, host: str = "127.0.0.1", port: int = 8080) -> Iterator[str
         server.gui.configure_theme(show_share_button=False)
         server.scene.set_up_direction("-y")
         _start_camera(server, view)
-        _show_splats(server, view.splats)
         _add_controls(server, view)
         yield f"http://{host}:{server.get_port()}"
     finally:
         server.stop()
 
 
-def covariances(splats: Gaussians) -> NDArray[np.float32]:
-    """[N, 3, 3]: R diag(scales^2) R^T."""
-    axes = quaternion_to_matrix(splats.quats.detach().cpu().double()) * splats.scales.detach().cpu().double()[:, None]
+def covariances(splats: Gaussians, size: float = 1.0) -> NDArray[np.float32]:
+    """[N, 3, 3]: R diag(scales^2) R^T, with all scales times `size`."""
+    scales = size * splats.scales.detach().cpu().double()
+    axes = quaternion_to_matrix(splats.quats.detach().cpu().double()) * scales[:, None]
     return (axes @ axes.mT).float().numpy()
 
 
-def _show_splats(server: viser.ViserServer, splats: Gaussians) -> None:
+def _show_splats(server: viser.ViserServer, splats: Gaussians, size: float) -> None:
     server.scene.add_gaussian_splats(
         "/splats",
         centers=splats.means.detach().cpu().float().numpy(),
-        covariances=covariances(splats),
+        covariances=covariances(splats, size),
         rgbs=rgb(splats).cpu().float().numpy(),
         opacities=splats.opacities.detach().cpu().float().numpy()[:, None],
     )
@@ -85,14 +87,18 @@ def _add_controls(server: viser.ViserServer, view: View) -> None:
     if view.c2w is not None and view.frames is not None and view.intrinsics is not None:
         _add_cameras(server, view.c2w, view.frames, view.intrinsics)
     source = view.splats.source
-    if source is None:
-        return
-    names = {_ALL: view.splats} | {f"frame {k}": view.splats[source == k] for k in source.unique().tolist()}
-    choice = server.gui.add_dropdown("splats of", tuple(names), initial_value=_ALL)
+    numbers = [] if source is None else source.unique().tolist()
+    parts = {_ALL: view.splats} | {f"frame {number}": view.splats[source == number] for number in numbers}
+    choice = server.gui.add_dropdown("splats of", tuple(parts), initial_value=_ALL, visible=len(parts) > 1)
+    start = 1.0 if view.c2w is None else _SIZE_OF_REBUILT
+    size = server.gui.add_slider("splat size", min=0.5, max=4.0, step=0.5, initial_value=start)
 
-    @choice.on_update
-    def _choose(_: object) -> None:
-        _show_splats(server, names[choice.value])
+    def update(_: object = None) -> None:
+        _show_splats(server, parts[choice.value], size.value)
+
+    choice.on_update(update)
+    size.on_update(update)
+    update()
 
 
 def _add_cameras(server: viser.ViserServer, c2w: Tensor, frames: Tensor, intrinsics: Tensor) -> None:
@@ -107,7 +113,7 @@ def _add_cameras(server: viser.ViserServer, c2w: Tensor, frames: Tensor, intrins
             name, fov, aspect, image=pictures[frame], wxyz=turns[frame], position=places[frame], **how
         )
 
-    others = [frustum(f"/cameras/{k}", k, scale=_FRUSTUM, color=_GREY) for k in range(len(poses))]
+    others = [frustum(f"/cameras/{k}", k, scale=_FRUSTUM, thickness=_LINE, color=_GREY) for k in range(len(poses))]
     slider = server.gui.add_slider("frame", min=0, max=len(poses) - 1, step=1, initial_value=0)
     through = server.gui.add_checkbox("look through this camera", initial_value=False)
     shown = server.gui.add_checkbox("show cameras", initial_value=True)
@@ -116,7 +122,7 @@ def _add_cameras(server: viser.ViserServer, c2w: Tensor, frames: Tensor, intrins
         chosen = int(slider.value)
         for frame, handle in enumerate(others):
             handle.visible = bool(shown.value) and not through.value and frame != chosen
-        current = frustum("/chosen", chosen, scale=_CHOSEN_FRUSTUM, color=_ORANGE)
+        current = frustum("/chosen", chosen, scale=_CHOSEN_FRUSTUM, thickness=_CHOSEN_LINE, color=_ORANGE)
         current.visible = bool(shown.value) and not through.value
         for client in server.get_clients().values() if through.value else ():
             with client.atomic():
