@@ -24,7 +24,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, tiny_pipeline: Any) -> None:
     monkeypatch.setattr(worldr1, "load_pipeline", lambda name: tiny_pipeline, raising=False)
 
 
-def test_a_camera_and_the_better_of_two_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_and_the_better_of_two_from_python() -> None:
     names: dict[str, Any] = {}
     exec(_examples("generate.md")[0], names)
     assert names["video"].shape == (17, 3, 64, 64)

@@ -103,6 +103,14 @@ def test_wrong_usage_is_told(words: list[str], told: str, capsys: pytest.Capture
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["--fps", "0"], ["--best-of", "0"], ["--strength", "2"], ["--frames", "6"]])
+def test_bad_numbers_are_told(words: list[str], model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", PROMPT, "--model", str(model), *words]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("worldr1: ")
+    assert words[1] in told
+
+
 def test_files_that_say_nothing_are_told(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from worldr1.evaluation.video import write_video
 

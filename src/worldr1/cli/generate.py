@@ -82,6 +82,8 @@ def generate(
     if wrong is not None:
         sys.stderr.write(f"worldr1: {wrong}\n")
         return WRONG_USAGE
+    if fps is not None and fps < 1:
+        raise ValueError(f"--fps is {fps}; it must be at least 1")
     if again is not None:
         return _make_again(again, out, model, lora)
     from worldr1.generation import plan_shot, select
