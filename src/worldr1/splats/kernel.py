@@ -40,7 +40,7 @@ FX, FY, CX, CY = 12, 13, 14, 15
 D_MEAN, D_SCALE, D_QUAT, D_OPACITY, D_COLOR, D_COUNT = 0, 3, 6, 10, 11, 14
 # Fields of a row of pixels while a tile is composited.
 TRANS, LIVE, LATEST, T_RED, T_GREEN, T_BLUE, T_DEPTH, FIELDS = range(8)
-BEHIND = LIVE
+BEHIND, SUMS = LIVE, 7
 # Columns of a job: first Gaussian, number of Gaussians, first colour row, source to leave out (-1: none).
 START, COUNT, COLOR_START, EXCLUDE = range(4)
 
@@ -89,7 +89,7 @@ def _jacobian(v, x, y, z, width, height):
     return v[FX] * iz, -v[FX] * tx * iz, v[FY] * iz, -v[FY] * ty * iz, f4(tx == rx), f4(ty == ry)
 
 
-@njit(fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def _project(means, scales, quats, opacities, colors, source, job, v, width, height, band, out, rect, index):
     """Projects the Gaussians of one job; keeps those that can reach rows band[0] to band[1]. Returns their number.
 
@@ -263,14 +263,16 @@ def forward(means, scales, quats, opacities, colors, source, jobs, views, bands,
             _composite(splats, rect, tile_ids, x0, y0, width, band[1], image[view], last[view])
 
 
-@njit(fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def _composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_image, d_splats):
     """Adds one tile's part of the gradient of the splats (columns as theirs) to d_splats [n,10].
 
     Walks back to front: BEHIND = sum over what lies behind of weight * <d_image, feature>, the transmittance that
-    reached a splat is recovered by dividing by 1 - alpha.
+    reached a splat is recovered by dividing by 1 - alpha. What a row of pixels adds is stored behind its fields and
+    summed down the rows: the moments in y of d_power, the gradient of the power, and weight * d_image.
     """
-    state = np.zeros((TILE_Y, FIELDS, TILE_X), f4)
+    state = np.zeros((TILE_Y, FIELDS + SUMS, TILE_X), f4)
+    flat, sums = state.reshape(TILE_Y, (FIELDS + SUMS) * TILE_X), np.empty(SUMS * TILE_X, f4)
     state[:, TRANS], state[:, LATEST] = ONE, -ONE
     deepest = -1
     for y in range(min(TILE_Y, y_end - y0)):
@@ -286,16 +288,14 @@ def _composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_
         mx, my = s[MX] - f4(x0) - HALF, s[MY] - f4(y0) - HALF
         qa, b, qc, opacity, z = s[QA], s[QB], s[QC], s[OP], s[Z]
         ha, hc, cr, cg, cb = HALF * qa, HALF * qc, s[RED], s[GREEN], s[BLUE]
-        g_mx, g_my, g_qa, g_qb, g_qc, g_op = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
-        g_z, g_r, g_g, g_b = ZERO, ZERO, ZERO, ZERO
-        for y in range(max(rect[ids[k], 2] - y0, 0), min(rect[ids[k], 3] - y0, TILE_Y)):
+        first, end = max(rect[ids[k], 2] - y0, 0), min(rect[ids[k], 3] - y0, TILE_Y)
+        for y in range(first, end):
             dy, line = f4(y) - my, state[y]
             bd, cd = b * dy, hc * dy * dy
             for x in range(TILE_X):
                 dx = f4(x) - mx
                 power = max(ha * dx * dx + bd * dx + cd, ZERO)
-                e = _exp_neg(min(power, MAX_POWER))
-                free = opacity * e
+                free = opacity * _exp_neg(min(power, MAX_POWER))
                 a = min(free, MAX_ALPHA)
                 a = a if (a >= MIN_ALPHA) & (power < MAX_POWER) & (rank <= line[LATEST, x]) else ZERO
                 inverse = ONE / (ONE - a)
@@ -306,25 +306,39 @@ def _composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_
                 value = dr * cr + dg * cg + db * cb + dd * z
                 d_alpha = reached * value - line[BEHIND, x] * inverse
                 line[BEHIND, x] += w * value
-                g_r += w * dr
-                g_g += w * dg
-                g_b += w * db
-                g_z += w * dd
-                d_alpha = d_alpha if (a > ZERO) & (free <= MAX_ALPHA) else ZERO
-                d_power = -a * d_alpha
-                g_op += d_alpha * e
-                g_mx -= d_power * (qa * dx + bd)
-                g_my -= d_power * (b * dx + qc * dy)
-                g_qa += d_power * HALF * dx * dx
-                g_qb += d_power * dx * dy
-                g_qc += d_power * HALF * dy * dy
+                d_power = -a * d_alpha if (a > ZERO) & (free <= MAX_ALPHA) else ZERO
+                line[FIELDS, x] = d_power
+                line[FIELDS + 1, x] = d_power * dy
+                line[FIELDS + 2, x] = d_power * dy * dy
+                line[FIELDS + 3, x] = w * dd
+                line[FIELDS + 4, x] = w * dr
+                line[FIELDS + 5, x] = w * dg
+                line[FIELDS + 6, x] = w * db
+        sums[:] = ZERO
+        for y in range(first, end):
+            for j in range(SUMS * TILE_X):
+                sums[j] += flat[y, FIELDS * TILE_X + j]
+        p, px, py, pxx, pxy, pyy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
+        for x in range(TILE_X):
+            dx = f4(x) - mx
+            p += sums[x]
+            px += sums[x] * dx
+            pxx += sums[x] * dx * dx
+            py += sums[TILE_X + x]
+            pxy += sums[TILE_X + x] * dx
+            pyy += sums[2 * TILE_X + x]
         out = d_splats[ids[k]]
-        parts = (g_mx, g_my, g_qa, g_qb, g_qc, g_op, g_z, g_r, g_g, g_b)
-        for c in range(10):
-            out[c] += parts[c]
+        out[MX] -= qa * px + b * py
+        out[MY] -= b * px + qc * py
+        out[QA] += HALF * pxx
+        out[QB] += pxy
+        out[QC] += HALF * pyy
+        out[OP] -= p / opacity
+        for c in range(4):
+            out[Z + c] += sums[(3 + c) * TILE_X : (4 + c) * TILE_X].sum()
 
 
-@njit(fastmath=FAST)
+@njit(error_model="numpy", fastmath=FAST)
 def _project_backward(means, scales, quats, i, v, width, height, splat, d, out):
     """Gradient row `out` [14] of Gaussian i from the gradient d [10] of its projection `splat` [10]."""
     # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.
