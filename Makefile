@@ -12,11 +12,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format clean
+.PHONY: help demo test bench lint format clean
 
 help:
 	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (about 15 minutes on 2 cores)"
 	@echo "make test   install into $(VENV), then lint, type-check and test (about 6 minutes on 2 cores)"
+	@echo "make bench  time the package against plain PyTorch into benchmarks/results (about 10 minutes on 2 idle cores)"
 	@echo "make lint   ruff and mypy only"
 	@echo "make format let ruff format the code"
 	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
@@ -36,6 +37,9 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest
+
+bench: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.run
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .

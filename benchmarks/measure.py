@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import math
 import statistics
@@ -143,12 +144,16 @@ def exponent(sizes: Sequence[float], times: Sequence[float]) -> float:
 
 
 def peak_memory(function: Callable[[], object]) -> float | None:
-    """MiB of resident memory that one call needs beyond what is resident before it; None where Linux's /proc is not."""
+    """MiB of resident memory that one call needs beyond what is resident before it; None without Linux and glibc.
+
+    Freed memory is given back first; else what a call takes from it would not count.
+    """
     gc.collect()
     try:
+        ctypes.CDLL(None).malloc_trim(0)
         _CLEAR.write_text("5")
         before = _resident("VmRSS")
-    except OSError:
+    except (AttributeError, OSError):
         return None
     function()
     return max(0.0, _resident("VmHWM") - before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -17,7 +17,7 @@ from worldr1.splats.gaussians import Gaussians, from_depth
 from worldr1.splats.render import invert_pose, render
 
 PARTS = ("means", "scales", "quats", "opacities", "colors")
-MEAN_BOUND, PIXEL_BOUND, SHARE_BOUND, GRADIENT_BOUND = 1e-6, 1e-4, 1e-4, 1e-3
+MEAN_BOUND, PIXEL_BOUND, SHARE_BOUND, GRADIENT_BOUND = 1e-6, 1e-4, 1e-4, 1e-4
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ Draw = Callable[[Scene, Gaussians], Tensor]
 
 
 def make_scene(count: int, height: int, width: int) -> Scene:
-    """About `count` Gaussians on a wavy surface, seen from a little to the side."""
+    """About `count` Gaussians, of any orientation, on a wavy surface, seen from a little to the side."""
     across = max(2, round((count * width / height) ** 0.5))
     down = max(2, round(count / across))
     v, u = torch.meshgrid(torch.linspace(0, 6, down), torch.linspace(0, 6, across), indexing="ij")
@@ -44,6 +44,12 @@ def make_scene(count: int, height: int, width: int) -> Scene:
     lens = torch.tensor([[0.8 * across, 0, across / 2], [0, 0.8 * across, down / 2], [0, 0, 1.0]])
     confidence = 0.75 + 0.2 * torch.cos(u + v)
     gaussians = from_depth(image, depth, torch.eye(4), lens, confidence, footprint=0.5)
+    generator = torch.Generator().manual_seed(0)
+    gaussians = replace(
+        gaussians,
+        scales=gaussians.scales * torch.tensor([1.2, 1.0, 0.8]),
+        quats=torch.randn(len(gaussians), 4, generator=generator),
+    )
     c2w = torch.eye(4)
     c2w[0, 3], c2w[2, 3] = 0.03, 0.02
     intrinsics = torch.tensor([[0.8 * width, 0, width / 2], [0, 0.8 * width, height / 2], [0, 0, 1.0]])
