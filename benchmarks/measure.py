@@ -101,9 +101,8 @@ def paired(
         ours_seconds, peer_seconds: from the time of the call to the time of the whole work, where only part is called.
     """
     ours()
-    peak_mb = peak_memory(ours)
-    (peer_spent, peer_peak_mb), repeats = timed(lambda: peak_memory(peer)), _repeats(ours)
-    peer_repeats = max(1, math.ceil(_SHORT / max(peer_spent, 1e-6)))
+    (first, peak_mb), (peer_first, peer_peak_mb) = timed(lambda: peak_memory(ours)), timed(lambda: peak_memory(peer))
+    repeats, peer_repeats = _repeats(first), _repeats(peer_first)
     spent = []
     for _ in range(runs):
         mine = ours_seconds(_mean_time(ours, repeats))
@@ -122,7 +121,7 @@ def paired(
 def median_time(function: Callable[[], object], runs: int) -> float:
     """Median seconds of `runs` calls after one that compiles and warms up."""
     function()
-    repeats = _repeats(function)
+    repeats = _repeats(timed(function)[0])
     return statistics.median(_mean_time(function, repeats) for _ in range(runs))
 
 
@@ -166,9 +165,8 @@ def _resident(name: str) -> float:
     raise OSError(f"{_STATUS} does not tell {name}")
 
 
-def _repeats(function: Callable[[], object]) -> int:
-    """Calls that make a run long enough for the clock."""
-    spent, _ = timed(function)
+def _repeats(spent: float) -> int:
+    """Calls of so many seconds that make a run long enough for the clock."""
     return max(1, math.ceil(_SHORT / max(spent, 1e-6)))
 
 

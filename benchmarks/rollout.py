@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import Row, Setting, median_time, paired, scaling_row
+from benchmarks.measure import Row, Setting, paired, scaling_row, timed
 from benchmarks.peers.naive_trainer import NaiveSettings, NaiveTrainer
 from benchmarks.reward import composer
 from worldr1.policy.wan import WanPolicy
@@ -40,9 +40,15 @@ class Parts:
 def _parts(quick: bool) -> Parts:
     recipe = load_recipe("tiny")
     if quick:
-        sampling = recipe.sampling.model_copy(update={"steps": 2, "window_range": (0, 2)})
+        sampling = recipe.sampling.model_copy(update={"steps": 1, "window_range": (0, 1)})
         recipe = recipe.model_copy(update={"sampling": sampling})
     return Parts(recipe, load_policy(recipe), tuple(training_prompts(recipe).main[:8]))
+
+
+@lru_cache(maxsize=1)
+def _group(quick: bool) -> Ours:
+    """One group of the recipe's size, sampled and decoded."""
+    return Ours(_parts(quick), 2 if quick else 8)
 
 
 def rows(setting: Setting) -> dict[str, Callable[[], Row]]:
@@ -106,19 +112,20 @@ def _batch_of(parts: Parts, group_size: int) -> Batch:
 
 def _step(setting: Setting) -> Row:
     """Seconds per video of a whole training step; the peer's from a share of its equal steps."""
-    parts, group = _parts(setting.quick), 2 if setting.quick else 8
-    ours, settings = Ours(parts, group), NaiveSettings()
+    parts, ours, settings = _parts(setting.quick), _group(setting.quick), NaiveSettings()
+    group = len(ours.batch.prompts)
     naive = NaiveTrainer(parts.policy, settings)
     prompt, noise = ours.batch.prompts[0], ours.batch.noise[0]
     optimiser = torch.optim.AdamW(parts.policy.trainable_parameters(), lr=0.0)
-    states = naive.sample(prompt, noise, PEER_STEPS)
+    counted_steps = 1 if setting.quick else PEER_STEPS
+    states = naive.sample(prompt, noise, counted_steps)
     one = Batch(ours.batch.prompts[:1], ours.batch.trajectories[:1], ours.batch.noise[:1])
     shares = {
-        settings.steps / PEER_STEPS: partial(naive.sample, prompt, noise, PEER_STEPS),
-        settings.trained / PEER_STEPS: partial(naive.update, prompt, states, 1.0, optimiser),
+        settings.steps / counted_steps: partial(naive.sample, prompt, noise, counted_steps),
+        settings.trained / counted_steps: partial(naive.update, prompt, states, 1.0, optimiser),
         1.0: lambda: score(composer(), one, decode(parts.policy, states[-1])),
     }
-    times = {share: median_time(work, setting.runs) for share, work in shares.items()}
+    times = {share: timed(work)[0] for share, work in shares.items()}
     naive_video = sum(share * spent for share, spent in times.items())
     counted = sum(times.values())
     pairs = paired(
@@ -132,17 +139,18 @@ def _step(setting: Setting) -> Row:
         "step_group_8",
         *(pairs.ours, pairs.peer, pairs.ratio, pairs.runs),
         f"seconds per video: rollout, decode, reward and update of a group of {group}; the peer one by one, "
-        f"{settings.steps} guided steps of which {settings.trained} are trained, {PEER_STEPS} of each timed",
+        f"{settings.steps} guided steps of which {settings.trained} are trained, {counted_steps} of each timed",
         *(pairs.peak_mb, pairs.peer_peak_mb),
     )
 
 
 def _stage(stage: str, setting: Setting) -> Row:
     """Seconds of one stage for the group; the peer is its products of matrices at the measured rate."""
-    parts, group = _parts(setting.quick), 2 if setting.quick else 8
-    work: Callable[[], object] = getattr(Ours(parts, group), stage)
+    ours = _group(setting.quick)
+    group = len(ours.batch.prompts)
+    work: Callable[[], object] = getattr(ours, stage)
     operations = _operations(work)
-    dtype = parts.policy.autocast if stage in ("rollout", "update") else None
+    dtype = ours.parts.policy.autocast if stage in ("rollout", "update") else None
     side = 128 if setting.quick else SIDE
     left, right = (torch.randn(side, side).to(dtype or torch.float32) for _ in range(2))
     pairs = paired(
