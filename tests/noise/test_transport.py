@@ -221,3 +221,12 @@ def test_bad_input_is_named() -> None:
         transport_sequential([flow, flow], (1, 2, 4, 4), 0, 1)
     with pytest.raises(ValueError, match="in fine cells"):
         transport_sequential([flow], (1, 2, 4, 4), 0, 2)
+
+
+def test_several_steps_a_frame_give_the_frames_between_which_nothing_is_recorded() -> None:
+    flows = [3 * np.random.default_rng(k).standard_normal((2, 24, 32)).astype(np.float32) for k in range(6)]
+    every = transport_sequential(flows, (3, 7, 6, 8), 1, upscale=4)
+    third = transport_sequential(flows, (3, 3, 6, 8), 1, upscale=4, steps=3)
+    np.testing.assert_array_equal(third, every[:, ::3])
+    with pytest.raises(ValueError, match="6 are needed"):
+        transport_sequential(flows[:5], (3, 3, 6, 8), 1, upscale=4, steps=3)
