@@ -38,6 +38,8 @@ class ModelSettings(Settings):
     revision: str | None = None
     """Branch, tag or commit of a hub name; None takes the newest that is here."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    autocast: Literal["dtype", "auto"] = "dtype"
+    """What the network multiplies in: `dtype`, or bfloat16 wherever the processor does that at full speed ('auto')."""
     max_tokens: Positive = 512
     """Tokens to which every prompt is padded; as the model was trained."""
     adapter: Literal["lora", "full"] = "lora"
@@ -254,6 +256,8 @@ class ScheduleSettings(Settings):
     total_steps: Positive = 100
     main_steps: Positive = 100
     dynamic_steps: NonNegative = 50
+    dynamic_anchor: Annotated[float, Field(ge=0.0)] = 0.0
+    """Added to the weight of the distance from the base in dynamic steps, whose reward does not see motion."""
     groups: Positive = 4
     """Prompts per step."""
     group_size: Annotated[int, Field(ge=2)] = 8

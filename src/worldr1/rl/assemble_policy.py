@@ -61,7 +61,6 @@ def wrap(pipeline: WanPipeline, recipe: Recipe) -> WanPolicy:
     from worldr1.policy.wan import LoraSettings, WanPolicy
 
     model: ModelSettings = recipe.model
-    dtype = DTYPES[model.dtype]
     if model.vae_tiling:
         pipeline.vae.enable_tiling()
     if model.vae_slicing:
@@ -74,11 +73,19 @@ def wrap(pipeline: WanPipeline, recipe: Recipe) -> WanPolicy:
             recipe.sampling.guidance,
             model.max_tokens,
             LoraSettings(model.rank, model.alpha, model.targets) if model.adapter == "lora" else None,
-            autocast=None if dtype == torch.float32 else dtype,
+            autocast=_autocast(model, pipeline.transformer.device.type),
             gradient_checkpointing=pipeline.transformer.device.type == "cuda"
             if checkpointing is None
             else checkpointing,
         )
+
+
+def _autocast(model: ModelSettings, device: str) -> torch.dtype | None:
+    """16-bit type in which the network runs, or None."""
+    fast = device == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    if model.dtype == "bfloat16" or (model.autocast == "auto" and fast):
+        return torch.bfloat16
+    return None
 
 
 def _cached_encoder(path: str, directory: Path, dtype: torch.dtype, device: str) -> CachedTextEncoder:

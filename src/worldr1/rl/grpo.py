@@ -94,8 +94,9 @@ class FlowGRPO:
         conditioning: Conditioning,
         advantages: Tensor,
         generator: torch.Generator,
+        anchor: float = 0.0,
     ) -> Iterator[LossTerm]:
-        """-min(A ratio, A clip(ratio)) + kl weight x KL, averaged over the valid samples and the window's steps."""
+        """-min(A ratio, A clip(ratio)) + (kl + anchor) x KL, averaged over the valid samples and the window's steps."""
         s = self.settings
         parts = valid_chunks(advantages, s.micro_batch)
         units = [(j, part) for part in parts for j in range(len(rollout.steps))]
@@ -104,7 +105,7 @@ class FlowGRPO:
             for update in split_evenly([units[k] for k in order], s.updates):
                 total = _count(update, advantages)
                 for index, (j, part) in enumerate(update):
-                    losses, statistics = self._loss(policy, rollout, conditioning, advantages, j, part)
+                    losses, statistics = self._loss(policy, rollout, conditioning, advantages, j, part, s.kl + anchor)
                     yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
     def after_step(self, policy: Policy) -> None:
@@ -124,7 +125,14 @@ class FlowGRPO:
             raise ValueError(f"Flow-GRPO has no state, got {sorted(state)}")
 
     def _loss(
-        self, policy: Policy, rollout: Rollout, conditioning: Conditioning, advantages: Tensor, j: int, part: slice
+        self,
+        policy: Policy,
+        rollout: Rollout,
+        conditioning: Conditioning,
+        advantages: Tensor,
+        j: int,
+        part: slice,
+        kl_weight: float,
     ) -> tuple[Tensor, dict[str, float]]:
         s = self.settings
         i = rollout.steps[j]
@@ -137,7 +145,7 @@ class FlowGRPO:
         statistics: dict[str, float] = {}
 
         base_mean = None
-        if s.kl:
+        if kl_weight:
             with torch.no_grad(), policy.base():
                 base_velocity = policy.velocity(x, levels, text)
             base_mean = stochastic_step(s.law, x, base_velocity, sigma, sigma_next, s.eta).mean
@@ -149,7 +157,7 @@ class FlowGRPO:
         statistics["policy_loss"] = float(losses.detach().mean())
         if base_mean is not None:
             kl = ((step.mean - base_mean).square() / (2 * step.std.square())).flatten(1).mean(1)[valid]
-            losses = losses + s.kl * kl
+            losses = losses + kl_weight * kl
             statistics["kl"] = float(kl.detach().mean())
         ratio = ratio.detach()
         statistics["ratio_mean"] = float(ratio.mean())

@@ -77,8 +77,9 @@ class DiffusionNFT:
         conditioning: Conditioning,
         advantages: Tensor,
         generator: torch.Generator,
+        anchor: float = 0.0,
     ) -> Iterator[LossTerm]:
-        """mean [ r |x0+ - x0|^2 / w+ + (1 - r) |x0- - x0|^2 / w- ] / beta + penalty |v - v_base|^2.
+        """mean [ r |x0+ - x0|^2 / w+ + (1 - r) |x0- - x0|^2 / w- ] / beta + (penalty + anchor) |v - v_base|^2.
 
         x0+ and x0- are estimates from x_t = (1 - t) x0 + t eps with velocities v+ = beta v + (1 - beta) v_old and
         v- = (1 + beta) v_old - beta v; w = mean |estimate - x0| without gradient; means over valid samples and times.
@@ -92,7 +93,9 @@ class DiffusionNFT:
             total = sum(int(valid[part].sum()) for _, part in update)
             for index, (k, part) in enumerate(update):
                 rows = torch.arange(len(rollout))[part][valid[part].cpu()]
-                losses, statistics = self._loss(policy, rollout, conditioning, advantages, times[k], rows, generator)
+                losses, statistics = self._loss(
+                    policy, rollout, conditioning, advantages, times[k], rows, generator, s.penalty + anchor
+                )
                 yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
     def after_step(self, policy: Policy) -> None:
@@ -116,6 +119,7 @@ class DiffusionNFT:
         times: Tensor,
         rows: Tensor,
         generator: torch.Generator,
+        penalty: float,
     ) -> tuple[Tensor, dict[str, float]]:
         s = self.settings
         x0 = rollout.latents[rows.to(rollout.latents.device)]
@@ -130,7 +134,7 @@ class DiffusionNFT:
             with self.old.applied(policy):
                 old = policy.velocity(x, t, text)
             base = None
-            if s.penalty:
+            if penalty:
                 with policy.base():
                     base = policy.velocity(x, t, text)
         velocity = policy.velocity(x, t, text)
@@ -143,7 +147,7 @@ class DiffusionNFT:
         }
         if base is not None:
             distance = (velocity - base).square().flatten(1).mean(1)
-            losses = losses + s.penalty * distance
+            losses = losses + penalty * distance
             statistics["base_distance"] = float(distance.detach().mean())
         return losses, statistics
 

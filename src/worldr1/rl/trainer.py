@@ -146,7 +146,7 @@ class Trainer:
         if advantages.missing == len(batch.prompts):
             raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
-        learned = self._update(made, conditioning, advantages, step)
+        learned = self._update(made, conditioning, advantages, step, phase.use_3d)
         ended = time.perf_counter()
         values: dict[str, Value] = {
             "phase": phase.kind,
@@ -165,7 +165,9 @@ class Trainer:
         logger.info("step %d/%d %s reward %.3f, %.1f s", step + 1, schedule.total_steps, phase.kind, total, seconds)
         return values
 
-    def _update(self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int) -> dict[str, Value]:
+    def _update(
+        self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int, use_3d: bool
+    ) -> dict[str, Value]:
         """All optimiser steps on one rollout. Returns what the objective tells, averaged."""
         recipe, parts = self._recipe, self._parts
         rate = learning_rate(recipe.optimiser, step, recipe.schedule.total_steps)
@@ -174,7 +176,8 @@ class Trainer:
         draws = generator(Stream.LOSS, recipe.seed, step)
         terms, norms = [], []
         self._state.optimiser.zero_grad(set_to_none=True)
-        for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws):
+        anchor = 0.0 if use_3d else recipe.schedule.dynamic_anchor
+        for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws, anchor):
             term.loss.backward()
             terms.append((term.statistics, term.weight))
             if term.end_of_update:

@@ -39,7 +39,7 @@ class Replicas(Generic[M]):
 
     def __init__(self, model: M, count: int) -> None:
         self.models = [model] + [copy.deepcopy(model) for _ in range(count - 1)]
-        self._parameters = [list(m.parameters()) for m in self.models]
+        self._parameters: list[list[Tensor]] = [list(m.parameters()) for m in self.models]
         self._pool = ThreadPoolExecutor(count)
 
     @contextmanager
