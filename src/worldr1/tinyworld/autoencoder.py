@@ -66,7 +66,7 @@ class AutoencoderSettings:
         bf16: convolutions in bfloat16.
     """
 
-    steps: int = 5_000
+    steps: int = 4_500
     frames: int = 51
     window: int = 9
     whole_share: float = 0.3

@@ -54,9 +54,9 @@ class PretrainSettings:
         compile: use torch.compile.
     """
 
-    steps: int = 6_500
+    steps: int = 5_000
     batch: int = 64
-    lr: float = 1.5e-3
+    lr: float = 4e-3
     warmup: int = 200
     cooldown: float = 0.35
     text_dropout: float = 0.1
