@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"unknown command '{command}'; {hint}", WRONG_USAGE)
     try:
         return _run(command, words[1:])
-    except (ValueError, FileNotFoundError, NotADirectoryError) as error:
+    except (ValueError, OSError) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
