@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import string
@@ -105,5 +106,9 @@ def save_pipeline(pipeline: WanPipeline, directory: Path) -> None:
     for part, dtype in (("transformer", torch.bfloat16), ("vae", torch.float16)):
         file = beside / part / "diffusion_pytorch_model.safetensors"
         save_file({k: v.to(dtype) for k, v in load_file(file).items()}, file, metadata={"format": "pt"})
+        config = file.with_name("config.json")
+        content = json.loads(config.read_text(encoding="utf-8"))
+        content.pop("_name_or_path", None)  # where the part was loaded from says nothing to others
+        config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(directory, ignore_errors=True)
     os.replace(beside, directory)
