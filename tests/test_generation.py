@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import build_tiny_pipeline
+from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.camera.trajectory import Trajectory
 from worldr1.generation import Take, by_score, generate, plan_shot, select
 from worldr1.pipelines import defaults_of, load_pipeline

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import build_tiny_pipeline
+from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.cli import examination
 from worldr1.cli.main import main
 from worldr1.recipes import load_recipe

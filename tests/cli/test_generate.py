@@ -9,7 +9,7 @@ import av
 import pytest
 import torch
 
-from conftest import build_tiny_pipeline
+from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1 import provenance
 from worldr1.camera.fit import fit_trajectory
 from worldr1.camera.io import write_trajectory

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from conftest import build_tiny_pipeline
+from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.recipes import Recipe, load_recipe
 from worldr1.rl.assemble import assemble
 from worldr1.rl.metrics import read_metrics

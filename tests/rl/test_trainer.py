@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from toy import PROMPTS, Brightness, ToyPolicy, toy_recipe, toy_trainer
 
-from conftest import build_tiny_pipeline
+from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.policy.wan import LoraSettings, WanPolicy
 from worldr1.recipes.settings import NoiseSettings, OptimiserSettings
 from worldr1.rewards.types import Sample, Scores
