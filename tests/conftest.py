@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from tiny_pipeline_parts import build_tiny_pipeline
 
