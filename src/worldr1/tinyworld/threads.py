@@ -1,6 +1,7 @@
 """Data-parallel gradients on one CPU: a replica of the model for every core, each computing on one thread.
 
-Small layers do not fill two cores: on two cores two replicas give nearly twice the steps of one model on two threads.
+Small layers do not fill two cores: on two cores two replicas of the autoencoder train on about 1.6
+times the frames per second of one model on two threads.
 """
 
 from __future__ import annotations
