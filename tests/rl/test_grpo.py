@@ -184,22 +184,6 @@ def test_micro_batches_add_up_to_the_whole(micro_batch: int | None) -> None:
     assert totals[0] == pytest.approx(totals[1], rel=1e-5)
 
 
-def test_an_anchor_adds_to_the_weight_of_kl() -> None:
-    policy = LinearPolicy(3)
-    _, rollout = _collect(GRPOSettings(steps=6, kl=0.1), policy)
-    with torch.no_grad():
-        policy.weight.add_(0.05)
-    advantages, text = torch.linspace(-1, 1, BATCH), policy.encode([""] * BATCH)
-
-    def loss(kl: float, anchor: float) -> Tensor:
-        one = FlowGRPO(GRPOSettings(steps=6, kl=kl))
-        terms = one.losses(policy, rollout, text, advantages, torch.Generator().manual_seed(2), anchor)
-        return torch.stack([term.loss for term in terms]).sum().detach()
-
-    torch.testing.assert_close(loss(0.1, 0.4), loss(0.5, 0.0))
-    assert loss(0.1, 0.4) > loss(0.1, 0.0)
-
-
 def test_updates_and_epochs_mark_their_ends_and_visit_everything() -> None:
     policy = LinearPolicy(3)
     settings = GRPOSettings(steps=6, window=3, micro_batch=2, updates=4, epochs=2)

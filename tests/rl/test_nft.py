@@ -137,22 +137,6 @@ def test_rollouts_come_from_the_old_policy_and_it_follows_slowly(tiny_pipeline: 
     assert torch.equal(followed, states)
 
 
-def test_an_anchor_adds_to_the_penalty() -> None:
-    policy = LinearPolicy(3)
-    text, latents = policy.encode([""] * BATCH), torch.randn(BATCH, 3, 1, 1, 1)
-    with torch.no_grad():
-        policy.weight.add_(0.3)
-
-    def loss(penalty: float, anchor: float) -> Tensor:
-        objective = DiffusionNFT(NFTSettings(penalty=penalty), policy)
-        draws = torch.Generator().manual_seed(0)
-        terms = objective.losses(policy, _rollout(latents), text, torch.linspace(-1, 1, BATCH), draws, anchor)
-        return torch.stack([term.loss for term in terms]).sum().detach()
-
-    torch.testing.assert_close(loss(0.5, 2.0), loss(2.5, 0.0))
-    assert loss(0.5, 2.0) > loss(0.5, 0.0)
-
-
 def test_skipped_members_contribute_nothing() -> None:
     policy = LinearPolicy(3)
     objective = DiffusionNFT(NFTSettings(micro_batch=3, times=2), policy)

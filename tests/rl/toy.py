@@ -116,6 +116,7 @@ def toy_recipe(objective: str = "nft", total_steps: int = 8) -> Recipe:
             "sampling": {"steps": 3, "window": 2, "window_range": [0, 3]},
             "objective": {"name": objective},
             "schedule": {"total_steps": total_steps, "main_steps": 3, "dynamic_steps": 2, "groups": 2, "group_size": 4},
+            "preserve": {"weight": 0.1, "samples": 2, "per_step": 2},
             "optimiser": {"lr": 0.02},
             "evaluation": {"every": 3, "prompts": 2, "videos": 1},
             "checkpoint": {"every": 2},

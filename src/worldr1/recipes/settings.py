@@ -220,6 +220,8 @@ class RewardSettings(Settings):
     general: Annotated[float, Field(ge=0.0)] = 1.0
     normalise: Literal["none", "group"] = "none"
     """'group' divides each component, within each group, by its standard deviation before the weights apply."""
+    pixels: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """Share of S_recon that is the redrawing's PSNR, from 10 to 40 dB, instead of 1 - LPIPS; the paper has none."""
     sharpness: Annotated[float, Field(gt=0.0)] = 0.46
     """Energy of the finest differences, against that at half the size, which counts as sharp: blur below it costs."""
     reconstructor: Literal["stereo", "da3"] = "stereo"
@@ -256,14 +258,23 @@ class ScheduleSettings(Settings):
     total_steps: Positive = 100
     main_steps: Positive = 100
     dynamic_steps: NonNegative = 50
-    dynamic_anchor: Annotated[float, Field(ge=0.0)] = 0.0
-    """Added to the weight of the distance from the base in dynamic steps, whose reward does not see motion."""
     groups: Positive = 4
     """Prompts per step."""
     group_size: Annotated[int, Field(ge=2)] = 8
     """Videos per prompt, compared with one another."""
     max_minutes: Annotated[float, Field(gt=0.0)] | None = None
     """Stop after the first step that ends later than this, however many steps are left."""
+
+
+class PreserveSettings(Settings):
+    """Prior preservation: every update keeps the base's velocity on the base's own samples of dynamic prompts."""
+
+    weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of the mean squared difference of velocities; 0 leaves it out."""
+    samples: Positive = 128
+    """How many dynamic prompts the base samples, once, when the run begins."""
+    per_step: Positive = 16
+    """How many of them every update sees."""
 
 
 class OptimiserSettings(Settings):
@@ -317,6 +328,7 @@ class Recipe(Settings):
     reward: RewardSettings = RewardSettings()
     prompts: PromptSettings = PromptSettings()
     schedule: ScheduleSettings = ScheduleSettings()
+    preserve: PreserveSettings = PreserveSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()

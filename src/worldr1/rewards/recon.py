@@ -25,6 +25,7 @@ SHARP_RATIO = 0.46
 PLAIN_GRADIENT = 0.03
 PICTURE_SIDE = 64
 PSNR_CEILING = 60.0
+PIXELS_FROM, PIXELS_TO = 10.0, 40.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class ReconDetails:
 class ReconReward:
     """Score in [0,1]: (1 - LPIPS between key frames and their redrawings) * coverage factor * evidence.
 
+    A share `pixels` of the first factor may be the redrawings' PSNR instead, from 0 at 10 dB to 1 at 40 dB: where all
+    samples have come to look alike, the perceptual distance hardly tells them apart and pixels still do.
+
     Each of `keys` evenly spread frames is drawn from the other ones: their depths place its surfaces, and its colours
     are looked up in all of them that see the surface, nearer ones counting more, along the estimated cameras. A quarter
     of the clip lies between a frame and its nearest source, so content that changes shows as an error.
@@ -83,14 +87,19 @@ class ReconReward:
     name = "recon"
     needs_reconstruction = True
 
-    def __init__(self, lpips: Lpips | None = None, keys: int = 5, sharpness: float = SHARP_RATIO) -> None:
+    def __init__(
+        self, lpips: Lpips | None = None, keys: int = 5, sharpness: float = SHARP_RATIO, pixels: float = 0.0
+    ) -> None:
         if keys < 2:
             raise ValueError(f"ReconReward needs at least 2 key frames to draw one from another, got {keys}.")
         self.lpips = Lpips() if lpips is None else lpips
         if sharpness <= 0:
             raise ValueError(f"sharpness must be positive, got {sharpness}.")
+        if not 0.0 <= pixels <= 1.0:
+            raise ValueError(f"pixels is a share, from 0 to 1; got {pixels}.")
         self.keys = keys
         self.sharpness = sharpness
+        self.pixels = pixels
 
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]; nan where the video or its cameras are not finite, or hardly anything is covered.
@@ -99,7 +108,9 @@ class ReconReward:
         """
         details = self.details(samples, reconstructions)
         factor = (details.coverage / FULL_COVERAGE).clamp(max=1.0) * details.evidence
-        score = (1.0 - details.lpips).clamp(0.0, 1.0) * factor
+        seen = (1.0 - details.lpips).clamp(0.0, 1.0)
+        exact = ((details.psnr - PIXELS_FROM) / (PIXELS_TO - PIXELS_FROM)).clamp(0.0, 1.0)
+        score = torch.lerp(seen, exact, self.pixels) * factor
         return torch.where(details.coverage < MISSING_COVERAGE, torch.nan, score)
 
     def details(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None) -> ReconDetails:

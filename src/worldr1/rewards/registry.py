@@ -89,7 +89,7 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
 def _recon(settings: RewardSettings, device: torch.device) -> Reward:
     from worldr1.rewards.recon import ReconReward
 
-    return ReconReward(sharpness=settings.sharpness)
+    return ReconReward(sharpness=settings.sharpness, pixels=settings.pixels)
 
 
 def _traj(settings: RewardSettings, device: torch.device) -> Reward:

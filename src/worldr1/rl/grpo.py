@@ -94,9 +94,8 @@ class FlowGRPO:
         conditioning: Conditioning,
         advantages: Tensor,
         generator: torch.Generator,
-        anchor: float = 0.0,
     ) -> Iterator[LossTerm]:
-        """-min(A ratio, A clip(ratio)) + (kl + anchor) x KL, averaged over the valid samples and the window's steps."""
+        """-min(A ratio, A clip(ratio)) + kl x KL, averaged over the valid samples and the window's steps."""
         s = self.settings
         parts = valid_chunks(advantages, s.micro_batch)
         units = [(j, part) for part in parts for j in range(len(rollout.steps))]
@@ -105,7 +104,7 @@ class FlowGRPO:
             for update in split_evenly([units[k] for k in order], s.updates):
                 total = _count(update, advantages)
                 for index, (j, part) in enumerate(update):
-                    losses, statistics = self._loss(policy, rollout, conditioning, advantages, j, part, s.kl + anchor)
+                    losses, statistics = self._loss(policy, rollout, conditioning, advantages, j, part, s.kl)
                     yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
     def after_step(self, policy: Policy) -> None:

@@ -77,9 +77,8 @@ class DiffusionNFT:
         conditioning: Conditioning,
         advantages: Tensor,
         generator: torch.Generator,
-        anchor: float = 0.0,
     ) -> Iterator[LossTerm]:
-        """mean [ r |x0+ - x0|^2 / w+ + (1 - r) |x0- - x0|^2 / w- ] / beta + (penalty + anchor) |v - v_base|^2.
+        """mean [ r |x0+ - x0|^2 / w+ + (1 - r) |x0- - x0|^2 / w- ] / beta + penalty |v - v_base|^2.
 
         x0+ and x0- are estimates from x_t = (1 - t) x0 + t eps with velocities v+ = beta v + (1 - beta) v_old and
         v- = (1 + beta) v_old - beta v; w = mean |estimate - x0| without gradient; means over valid samples and times.
@@ -94,7 +93,7 @@ class DiffusionNFT:
             for index, (k, part) in enumerate(update):
                 rows = torch.arange(len(rollout))[part][valid[part].cpu()]
                 losses, statistics = self._loss(
-                    policy, rollout, conditioning, advantages, times[k], rows, generator, s.penalty + anchor
+                    policy, rollout, conditioning, advantages, times[k], rows, generator, s.penalty
                 )
                 yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 

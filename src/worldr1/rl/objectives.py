@@ -54,11 +54,9 @@ class Objective(Protocol):
         conditioning: Conditioning,
         advantages: Tensor,
         generator: torch.Generator,
-        anchor: float = 0.0,
     ) -> Iterator[LossTerm]:
         """The terms to minimise, lazily, so that one graph lives at a time.
 
-        ``anchor`` is added to the weight of the objective's own distance from the frozen base.
         Samples whose advantage ([B]) is nan contribute nothing; if all are nan there are no terms.
         """
         ...

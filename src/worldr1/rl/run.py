@@ -32,6 +32,10 @@ class RunDirectory:
         return self.root / "checkpoints"
 
     @property
+    def preserved(self) -> Path:
+        return self.root / "preserved"
+
+    @property
     def samples(self) -> Path:
         return self.root / "samples"
 

@@ -18,6 +18,7 @@ class Stream(IntEnum):
     LOSS = 5
     EVALUATION = 6
     WEIGHTS = 7
+    PRESERVE = 8
 
 
 def seed_of(stream: Stream, *counters: int) -> int:

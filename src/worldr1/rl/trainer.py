@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +20,8 @@ from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint, save_checkp
 from worldr1.rl.ema import Ema, warm_decay
 from worldr1.rl.held_out import HeldOut
 from worldr1.rl.metrics import MetricsWriter, Value
-from worldr1.rl.objectives import Objective, summarise
+from worldr1.rl.objectives import LossTerm, Objective, summarise
+from worldr1.rl.preserve import Preservation
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
 from worldr1.rl.scoring import Composer, decode, reward_means, score
@@ -74,6 +75,9 @@ class Trainer:
         )
         self._state = TrainingState(
             parts.policy, parts.objective, Ema(parts.policy, warm_decay(settings.ema_decay)), optimiser
+        )
+        self._preservation = (
+            Preservation(parts.policy, recipe, parts.prompts.dynamic, run.preserved) if recipe.preserve.weight else None
         )
         self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples) if parts.held_out else None
 
@@ -146,7 +150,7 @@ class Trainer:
         if advantages.missing == len(batch.prompts):
             raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
-        learned = self._update(made, conditioning, advantages, step, phase.use_3d)
+        learned = self._update(made, conditioning, advantages, step)
         ended = time.perf_counter()
         values: dict[str, Value] = {
             "phase": phase.kind,
@@ -165,9 +169,7 @@ class Trainer:
         logger.info("step %d/%d %s reward %.3f, %.1f s", step + 1, schedule.total_steps, phase.kind, total, seconds)
         return values
 
-    def _update(
-        self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int, use_3d: bool
-    ) -> dict[str, Value]:
+    def _update(self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int) -> dict[str, Value]:
         """All optimiser steps on one rollout. Returns what the objective tells, averaged."""
         recipe, parts = self._recipe, self._parts
         rate = learning_rate(recipe.optimiser, step, recipe.schedule.total_steps)
@@ -176,10 +178,10 @@ class Trainer:
         draws = generator(Stream.LOSS, recipe.seed, step)
         terms, norms = [], []
         self._state.optimiser.zero_grad(set_to_none=True)
-        anchor = 0.0 if use_3d else recipe.schedule.dynamic_anchor
-        for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws, anchor):
-            term.loss.backward()
-            terms.append((term.statistics, term.weight))
+        for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws):
+            if term.end_of_update and self._preservation is not None:
+                terms += _backward(self._preservation.losses(parts.policy, step))
+            terms += _backward([term])
             if term.end_of_update:
                 norms.append(self._descend(step))
         parts.objective.after_step(parts.policy)
@@ -216,6 +218,15 @@ def learning_rate(settings: OptimiserSettings, step: int, total_steps: int) -> f
     rise = min(1.0, (step + 1) / (settings.warmup_steps + 1))
     fall = 1.0 - (1.0 - settings.final_lr) * min(1.0, step / max(1, total_steps - 1))
     return settings.lr * rise * fall
+
+
+def _backward(losses: Iterable[LossTerm]) -> list[tuple[Mapping[str, float], int]]:
+    """Add the gradients of losses, one graph at a time; gives their statistics and weights."""
+    told = []
+    for term in losses:
+        term.loss.backward()
+        told.append((term.statistics, term.weight))
+    return told
 
 
 def _group_std(rewards: Tensor, group_size: int) -> float:
