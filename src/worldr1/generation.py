@@ -184,7 +184,7 @@ def select(
     """
     if count < 1:
         raise ValueError(f"best_of is {count}; it must be at least 1")
-    policy = WanPolicy(pipeline, shot.guidance, shot.max_tokens)
+    policy = WanPolicy(pipeline, shot.guidance, shot.max_tokens, samples_only=True)
     takes: list[Take] = []
     best, kept = -1, torch.empty(0)
     for number in range(count):

@@ -178,6 +178,31 @@ def test_base_is_the_untrained_model_and_leaves_no_trace(tiny_pipeline: Any, lor
     assert all(parameter.requires_grad for parameter in policy.trainable_parameters())
 
 
+@pytest.mark.parametrize("weights", [torch.float32, torch.bfloat16])
+def test_a_policy_that_only_samples_copies_and_converts_no_weights(tiny_pipeline: Any, weights: torch.dtype) -> None:
+    tiny_pipeline.transformer.to(weights)
+    before = {name: tensor.data_ptr() for name, tensor in tiny_pipeline.transformer.state_dict().items()}
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, samples_only=True)
+    noise = _noise(policy)
+    made = _velocity(policy, noise)
+    after = tiny_pipeline.transformer.state_dict()
+    assert {name: tensor.data_ptr() for name, tensor in after.items()} == before
+    text = policy.encode([PROMPT]).embeds
+    with torch.no_grad():
+        plain = tiny_pipeline.transformer(noise.to(weights), torch.tensor([600.0]), text, return_dict=False)[0]
+    assert plain.dtype == weights
+    assert torch.equal(made, plain.float())
+    assert policy.trainable_parameters() == []
+    assert policy._frozen == []
+    with policy.base():
+        assert torch.equal(_velocity(policy, noise), _velocity(policy, noise))
+    assert not _velocity(policy, noise).requires_grad
+    with pytest.raises(ValueError, match="trained nothing"):
+        policy.save("nowhere")
+    with pytest.raises(ValueError, match="not both"):
+        WanPolicy(tiny_pipeline, lora=LORA, samples_only=True)
+
+
 def test_only_adapters_train_and_gradients_reach_them(tiny_pipeline: Any) -> None:
     policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=LORA)
     _randomise(policy)

@@ -69,7 +69,7 @@ def _policy(name: str, recipe: Recipe) -> WanPolicy:
     from worldr1.policy.wan import WanPolicy
 
     pipeline = load_pipeline(name, device="cuda" if torch.cuda.is_available() else "cpu")
-    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens)
+    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
 
 
 def _show(result: dict[str, Any]) -> None:

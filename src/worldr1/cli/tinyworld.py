@@ -71,7 +71,7 @@ def modes(
     from worldr1.recipes import load_recipe
 
     recipe = load_recipe("tiny")
-    policy = WanPolicy(load_pipeline(model), recipe.sampling.guidance, recipe.model.max_tokens)
+    policy = WanPolicy(load_pipeline(model), recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
     found = sample_modes(policy, recipe, count, seed, out)
     if json:
         sys.stdout.write(json_.dumps(found, indent=1) + "\n")

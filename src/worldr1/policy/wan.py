@@ -42,6 +42,8 @@ class WanPolicy:
 
     The pipeline's transformer is changed in place: frozen with adapters on it, or (``lora=None``) trained in full
     beside a frozen copy. Trainable parameters are fp32, and so are the velocities, whatever the dtype of the weights.
+    A policy that only samples (``samples_only``) leaves the weights as they are and copies none: it trains nothing, and
+    is its own base.
 
     Args:
         pipeline: the pipeline; move it to its device before.
@@ -51,10 +53,11 @@ class WanPolicy:
         autocast: dtype in which the network runs, for example ``torch.bfloat16``; None runs it as its weights are.
         negative_prompt: what guidance points away from.
         gradient_checkpointing: recompute activations in the backward pass.
+        samples_only: never to be trained; without ``lora``.
 
     Raises:
-        ValueError: for pipelines of two transformers or of per-token timesteps (Wan2.2), and for schedulers without a
-            constant flow shift.
+        ValueError: for pipelines of two transformers or of per-token timesteps (Wan2.2), for schedulers without a
+            constant flow shift, and for ``lora`` together with ``samples_only``.
     """
 
     def __init__(
@@ -66,7 +69,10 @@ class WanPolicy:
         autocast: torch.dtype | None = None,
         negative_prompt: str = "",
         gradient_checkpointing: bool = False,
+        samples_only: bool = False,
     ) -> None:
+        if samples_only and lora is not None:
+            raise ValueError("a policy that only samples trains no adapter: give lora or samples_only, not both")
         boundary, per_token = pipeline.config["boundary_ratio"], pipeline.config["expand_timesteps"]
         if boundary is not None or per_token:
             raise ValueError(
@@ -77,6 +83,7 @@ class WanPolicy:
         self.guidance = float(guidance)
         self.max_sequence_length = max_sequence_length
         self.lora = lora
+        self.samples_only = samples_only
         self.autocast = autocast
         self.negative_prompt = negative_prompt
         self.shift = flow_shift(pipeline.scheduler.config)
@@ -87,7 +94,8 @@ class WanPolicy:
         pipeline.text_encoder.requires_grad_(False).eval()
         if gradient_checkpointing:
             self._transformer.enable_gradient_checkpointing()
-        self._trainable = _make_trainable(self._transformer, lora)
+        self._transformer.requires_grad_(False)
+        self._trainable = {} if samples_only else _make_trainable(self._transformer, lora)
         self._dtype = self._transformer.dtype
         self._frozen = [] if lora else [parameter.detach().clone() for parameter in self._trainable.values()]
 
@@ -214,7 +222,12 @@ class WanPolicy:
 
         With adapters: ``pytorch_lora_weights.safetensors`` for ``WanPipeline.load_lora_weights``, alpha included.
         Without: the whole pipeline for ``WanPipeline.from_pretrained``.
+
+        Raises:
+            ValueError: by a policy that only samples.
         """
+        if self.samples_only:
+            raise ValueError("this policy only samples: it has trained nothing that could be saved")
         if self.lora is None:
             self.pipeline.save_pretrained(str(directory))
             return
@@ -289,7 +302,6 @@ def _make_trainable(transformer: torch.nn.Module, lora: LoraSettings | None) -> 
     else:
         from peft import LoraConfig
 
-        transformer.requires_grad_(False)
         config = LoraConfig(
             r=lora.rank, lora_alpha=lora.alpha, target_modules=list(lora.targets), init_lora_weights="gaussian"
         )
