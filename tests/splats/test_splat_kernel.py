@@ -12,6 +12,7 @@ from torch import Tensor
 
 from worldr1.splats import kernel, reference
 from worldr1.splats.gaussians import Gaussians
+from worldr1.splats.kernel_layout import D_COUNT
 from worldr1.splats.rasterize import Jobs
 from worldr1.splats.render import invert_pose, render
 
@@ -139,7 +140,7 @@ def test_bands_change_nothing() -> None:
     for bands in (1, 2, 5):
         image, last = np.empty((1, 70, 61, 5), np.float32), np.empty((1, 70, 61), np.int32)
         kernel.forward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, 0, bands)
-        parts = np.zeros((bands * len(gaussians), kernel.D_COUNT), np.float32)
+        parts = np.zeros((bands * len(gaussians), D_COUNT), np.float32)
         rows = np.arange(bands) * len(gaussians)
         span = (0, bands)
         kernel.backward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, *span, d_image, rows, parts)

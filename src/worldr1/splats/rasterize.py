@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from worldr1.splats import kernel
+from worldr1.splats.kernel_layout import COUNT, D_COLOR, D_COUNT, TILE_Y
 
 PIXELS_PER_BAND = 16384
 CHUNKS_PER_THREAD = 4
@@ -57,7 +58,7 @@ def _array(value: Tensor) -> NDArray[np.float32]:
 def _bands(jobs: Jobs) -> int:
     """Bands per view: one, unless there are fewer views than threads and the pictures are large."""
     spare = torch.get_num_threads() // max(1, len(jobs.first))
-    rows_of_tiles = -(-jobs.height // kernel.TILE_Y)
+    rows_of_tiles = -(-jobs.height // TILE_Y)
     return max(1, min(spare, rows_of_tiles, jobs.height * jobs.width // PIXELS_PER_BAND))
 
 
@@ -103,16 +104,16 @@ class _Rasterize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, d_image: Tensor) -> tuple[Tensor | None, ...]:
         means, colors, table, bands = ctx.request[0], ctx.request[4], ctx.request[6], ctx.request[8]
-        counts = np.repeat(table[:, kernel.COUNT], bands)
+        counts = np.repeat(table[:, COUNT], bands)
         rows = np.cumsum(counts) - counts
-        parts = np.zeros((int(counts.sum()), kernel.D_COUNT), np.float32)
+        parts = np.zeros((int(counts.sum()), D_COUNT), np.float32)
         pull_back: Callable[..., None] = kernel.backward
         extra = (_array(d_image), rows, parts)
         _run(lambda first, stop: pull_back(*ctx.request, first, stop, *extra), len(counts))
-        d_scene, d_color = np.zeros((len(means), kernel.D_COLOR), np.float32), np.zeros_like(colors)
+        d_scene, d_color = np.zeros((len(means), D_COLOR), np.float32), np.zeros_like(colors)
         for row, (first, count, color_first, _) in zip(rows, np.repeat(table, bands, 0), strict=True):
-            d_scene[first : first + count] += parts[row : row + count, : kernel.D_COLOR]
-            d_color[color_first : color_first + count] += parts[row : row + count, kernel.D_COLOR :]
+            d_scene[first : first + count] += parts[row : row + count, :D_COLOR]
+            d_color[color_first : color_first + count] += parts[row : row + count, D_COLOR:]
         d_means, d_scales, d_quats, d_opacities = torch.from_numpy(d_scene).split([3, 3, 4, 1], 1)
         return d_means, d_scales, d_quats, d_opacities[:, 0], torch.from_numpy(d_color), None, None
 

@@ -1,0 +1,34 @@
+"""Constants and columns of the splat kernel's arrays. The conventions are gsplat's.
+
+EWA projection, 0.3 px^2 added to the screen covariance, alpha below 1/255 skipped and clamped at 0.99, a pixel closed
+before its transmittance falls to 1e-4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+f4 = np.float32
+ZERO, HALF, ONE, TWO = f4(0), f4(0.5), f4(1), f4(2)
+TILE_X, TILE_Y = 8, 16
+NEAR = f4(0.01)
+BLUR = f4(0.3)
+MAX_ALPHA = f4(0.99)
+MIN_ALPHA = f4(1 / 255)
+MIN_TRANSMITTANCE = f4(1e-4)
+MAX_POWER = f4(8)
+FAR_PIXELS = f4(1e6)
+# Floating-point freedoms that let loops vectorise; not "nnan" or "ninf", so that comparisons still catch bad values.
+FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}
+
+# Columns of a projected Gaussian.
+MX, MY, QA, QB, QC, OP, Z, RED, GREEN, BLUE = range(10)
+# Columns of a view: world-to-camera rotation and translation by rows (0..11), then fx, fy, cx, cy.
+FX, FY, CX, CY = 12, 13, 14, 15
+# Columns of a gradient row: means, scales, quats, opacity, colour.
+D_MEAN, D_SCALE, D_QUAT, D_OPACITY, D_COLOR, D_COUNT = 0, 3, 6, 10, 11, 14
+# Fields of a row of pixels while a tile is composited.
+TRANS, LIVE, LATEST, T_RED, T_GREEN, T_BLUE, T_DEPTH, FIELDS = range(8)
+BEHIND, SUMS = LIVE, 7
+# Columns of a job: first Gaussian, number of Gaussians, first colour row, source to leave out (-1: none).
+START, COUNT, COLOR_START, EXCLUDE = range(4)
