@@ -120,3 +120,15 @@ def test_reward_refuses_samples_without_scenes() -> None:
         ReconReward()([], None)
     with pytest.raises(ValueError, match="at least 2 key frames"):
         ReconReward(keys=1)
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        ReconReward(pixels=1.5)
+
+
+def test_pixels_bring_the_redrawing_s_psnr_into_the_score(clips) -> None:
+    sample, scene = Sample(clips[0][1].video, "", clips[2][1]), truth_of(clips[0][1])
+    found = ReconReward().details([sample], [scene])
+    factor = float((found.coverage / 0.6).clamp(max=1.0) * found.evidence)
+    seen, exact = 1 - float(found.lpips), (float(found.psnr) - 10) / 30
+    for share in (0.0, 0.4, 1.0):
+        score = float(ReconReward(pixels=share)([sample], [scene]))
+        assert score == pytest.approx(((1 - share) * seen + share * exact) * factor, abs=1e-6)
