@@ -196,6 +196,10 @@ def test_conversion_executes_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nothing in it was executed"):
         convert(trap, tmp_path / "out.safetensors")
     assert not target.exists()
+    for damaged in (b"", b"\x80\x05.", b"(lp0\n", b"\x80\x02K\x01q", b"PK\x03\x04", trap.read_bytes()[:-60], bytes(99)):
+        trap.write_bytes(damaged)
+        with pytest.raises(ValueError, match="no checkpoint of plain weights"):
+            convert(trap, tmp_path / "out.safetensors")
     torch.save({"epoch": 3}, trap)
     with pytest.raises(ValueError, match="must hold weights by name"):
         convert(trap, tmp_path / "out.safetensors")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +19,7 @@ _log = logging.getLogger(__name__)
 def convert(source: Path, target: Path) -> int:
     """Write the tensors of `source`, under the same names, to `target`; returns how many.
 
-    Raises FileNotFoundError when there is no `source`, ValueError when it holds anything but weights.
+    Raises FileNotFoundError when there is no `source`, ValueError when it holds anything but weights or is damaged.
     """
     from safetensors.torch import save_file
 
@@ -28,7 +27,9 @@ def convert(source: Path, target: Path) -> int:
         raise FileNotFoundError(f"{source} does not exist; give the checkpoint to convert.")
     try:
         state = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # torch's reader has no error class of its own, and damaged bytes raise nearly any
         raise ValueError(f"{source} is no checkpoint of plain weights; nothing in it was executed.") from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
