@@ -163,6 +163,7 @@ USAGE: dict[str, tuple[Make, str]] = {
     "no words": (lambda s: [s.file(), "--camera", ""], "names no camera move"),
     "two cameras": (lambda s: [*s.posed(_poses()), "--camera", "pan left"], "not both"),
     "a table into no folder": (lambda s: [s.file(), "--csv", s.path / "no" / "a.csv"], "cannot be written"),
+    "a page onto a folder": (lambda s: [s.file(), "--page", s.path], "cannot be written"),
     "a table onto a folder": (lambda s: [s.file(), "--csv", s.path], "cannot be written"),
 }
 

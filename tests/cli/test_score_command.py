@@ -56,6 +56,16 @@ def test_the_table_has_a_line_for_each_scored_file_and_warnings_below(
     assert len(lines) == 3
 
 
+def test_the_leaderboard_has_a_row_for_each_scored_file(files: list[Path], tmp_path: Path) -> None:
+    page = tmp_path / "board.html"
+    assert main(["score", *map(str, files), "--camera", "orbit left", "--page", str(page)]) == 1
+    text = page.read_text(encoding="utf-8")
+    assert text.index(f'data-text="{files[0]}"') < text.index(f'data-text="{files[2]}"')
+    assert text.count('<img alt="middle frame" src="data:image/png;base64,') == 2
+    assert "cannot be read as a video" in text
+    assert "9 frames of 64x48" in text
+
+
 def test_asked_moves_follow_the_times_of_the_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Frames taken at uneven times from an even motion still show the camera that was asked for."""
     kept = [0, 1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from worldr1.camera.trajectory import Trajectory
     from worldr1.data.video import SampledVideo
+    from worldr1.evaluation.leaderboard import Entry
     from worldr1.scoring import VideoScores
 
 _COLUMNS = ("total", "recon", "psnr", "traj", "coverage", "camera_travel", "camera_turn", "motion", "sharpness")
@@ -42,6 +43,7 @@ def score(
     camera: str | None = None,
     trajectory: Path | None = None,
     csv: Path | None = None,
+    page: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
 ) -> int:
     """Score video files, without a GPU or weights. A file that cannot be scored is told; the others still are.
@@ -51,11 +53,12 @@ def score(
         camera: what was asked of the camera, such as "orbit left, then push in".
         trajectory: or a file of poses, a pose for each frame: .json, RealEstate10K .txt, or a COLMAP folder.
         csv: also write one line for each video to this file.
+        page: also write a leaderboard, one HTML page that can be sorted, to this file.
         as_json: print one JSON document, with curves for every frame, instead of a table.
     """
     from worldr1.camera.io import read_trajectory
 
-    wrong = _wrong_usage(videos, camera, trajectory, csv)
+    wrong = _wrong_usage(videos, camera, trajectory, {"--csv": csv, "--page": page})
     if wrong is not None:
         _tell(wrong)
         return WRONG_USAGE
@@ -76,10 +79,14 @@ def score(
         _show([row for row in rows if row.error is None])
     if csv is not None:
         _write_csv(csv, rows)
+    if page is not None:
+        _write_page(page, rows, camera or (str(trajectory) if trajectory else None))
     return FAILED if any(row.error is not None for row in rows) else DONE
 
 
-def _wrong_usage(videos: tuple[Path, ...], camera: str | None, trajectory: Path | None, csv: Path | None) -> str | None:
+def _wrong_usage(
+    videos: tuple[Path, ...], camera: str | None, trajectory: Path | None, written: dict[str, Path | None]
+) -> str | None:
     from worldr1.camera.language import ALL_MOVES, parse_moves
 
     if not videos:
@@ -88,8 +95,9 @@ def _wrong_usage(videos: tuple[Path, ...], camera: str | None, trajectory: Path 
         return "give either --camera or --trajectory, not both"
     if camera is not None and not parse_moves(camera):
         return f"--camera '{camera}' names no camera move; the moves are {', '.join(ALL_MOVES)}"
-    if csv is not None and (csv.is_dir() or not csv.parent.is_dir()):
-        return f"--csv {csv} cannot be written: it must name a file in a folder that exists"
+    for option, path in written.items():
+        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+            return f"{option} {path} cannot be written: it must name a file in a folder that exists"
     return None
 
 
@@ -164,6 +172,30 @@ def _write_csv(path: Path, rows: list[_Row]) -> None:
             line |= {"frames_used": len(row.video.indices), "frames_total": row.video.total}
         writer.writerow(line)
     write_text(path, text.getvalue())
+
+
+def _write_page(path: Path, rows: list[_Row], asked: str | None) -> None:
+    from worldr1.data.atomic import write_text
+    from worldr1.evaluation.leaderboard import leaderboard_page
+
+    entries = [_entry(row.path, row.video, row.scores, row.warnings) for row in rows if row.video and row.scores]
+    unscored = {str(row.path): row.error for row in rows if row.error is not None}
+    write_text(path, leaderboard_page(entries, unscored, asked))
+
+
+def _entry(path: Path, video: SampledVideo, scores: VideoScores, warnings: tuple[str, ...]) -> Entry:
+    from worldr1.evaluation.leaderboard import Entry
+    from worldr1.notebook import png
+
+    height, width = video.frames.shape[2:]
+    return Entry(
+        name=str(path),
+        numbers=scores.numbers,
+        kind=f"{len(video.indices)} frames of {width}x{height}",
+        warnings=warnings,
+        curve=scores.curves.psnr,
+        picture=png(video.frames[len(video.frames) // 2]),
+    )
 
 
 def _show(rows: list[_Row]) -> None:
