@@ -8,8 +8,11 @@ import pytest
 import tyro
 from pydantic import ValidationError
 
+from worldr1.data.prompts import read_prompts
+from worldr1.data.promptset import shipped_path
 from worldr1.recipes import Recipe, load_recipe, recipe_names, save_recipe
 from worldr1.recipes.settings import ClipSettings, RewardSettings, SamplingSettings
+from worldr1.rl.assemble import held_out, training_prompts
 
 
 @pytest.mark.parametrize("name", recipe_names())
@@ -18,6 +21,17 @@ def test_shipped_recipes_survive_a_round_trip(name: str, tmp_path: Path) -> None
     save_recipe(recipe, tmp_path / "copy.yaml")
     assert recipe.name == name
     assert load_recipe(tmp_path / "copy.yaml") == recipe
+
+
+@pytest.mark.parametrize("name", ["world-r1-small", "world-r1-large", "world-r1-paper"])
+def test_recipes_of_real_models_train_and_evaluate_on_the_shipped_prompts(name: str) -> None:
+    recipe = load_recipe(name)
+    training, evaluation = training_prompts(recipe), held_out(recipe)
+    assert (len(training.main), len(training.dynamic)) == (3000, 500)
+    assert training.main == read_prompts(shipped_path("train"))
+    assert training.dynamic == read_prompts(shipped_path("dynamic"))
+    assert evaluation == read_prompts(shipped_path("test"))[: recipe.evaluation.prompts]
+    assert not set(evaluation) & {*training.main, *training.dynamic}
 
 
 def test_the_round_trip_keeps_values_that_are_no_defaults(tmp_path: Path) -> None:

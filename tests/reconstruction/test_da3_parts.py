@@ -252,6 +252,8 @@ def test_metres_reach_the_gaussians_of_the_head_too() -> None:
     assert prediction.metric
     torch.testing.assert_close(prediction.depth, 7.5 * clips[0].depth, atol=1e-3, rtol=1e-4)
     scene = rebuild(clips[0].video[None])[0]
+    assert scene.metres is not None
+    torch.testing.assert_close(scene.depth * scene.metres, 7.5 * clips[0].depth, atol=1e-3, rtol=1e-4)
     assert scene.splats.sh_degree == 2
     view = render(scene.splats, scene.c2w[4], scene.intrinsics, HEIGHT, WIDTH)
     assert float((view.depth / scene.depth[4] - 1).abs().median()) < 0.01

@@ -57,6 +57,40 @@ def test_a_server_gets_url_model_and_token(tmp_path: Path) -> None:
         build_composer(_settings(judge={**judge, "token_file": str(tmp_path / "none")}, general=0))
 
 
+def test_the_view_s_offset_reaches_a_judge_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from worldr1.rewards.qwen_judge import QwenJudge
+
+    monkeypatch.setattr(QwenJudge, "from_pretrained", lambda path, **_: f"judge of {path}")
+    (tmp_path / "model.safetensors").touch()
+    judge = {"name": "qwen3-vl", "weights": str(tmp_path)}
+    meta = build_composer(_settings(judge=judge, general=0, meta_view={"sideways": 25, "raised": 3})).rewards["meta"]
+    assert isinstance(meta, VisionMetaReward)
+    assert meta.judge == f"judge of {tmp_path}"
+    assert (meta.sideways, meta.raised) == (math.radians(25), math.radians(3))
+
+
+def test_options_beyond_the_paper_reach_their_rewards_and_are_off_by_default() -> None:
+    plain = build_composer(_settings(meta=0, general=0)).rewards
+    changed = build_composer(
+        _settings(meta=0, general=0, points=0.25, moving="left-out", traj_segments=4, pixels=0.5)
+    ).rewards
+    names = ("points", "leave_moving", "pixels")
+    assert [getattr(plain["recon"], name) for name in names] == [0.0, False, 0.0]
+    assert [getattr(changed["recon"], name) for name in names] == [0.25, True, 0.5]
+    assert [(r["traj"].segments, r["traj"].metres) for r in (plain, changed)] == [(1, None), (4, None)]  # type: ignore[attr-defined]
+
+
+def test_metres_need_a_reconstructor_that_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="traj_metres needs a metric reconstructor"):
+        _settings(traj_metres=2.0)
+    monkeypatch.setattr(DepthAnythingReconstructor, "from_pretrained", lambda path, **_: None)
+    (tmp_path / "model.safetensors").touch()
+    da3 = {"weights": str(tmp_path)}
+    settings = _settings(meta=0, recon=0, general=0, traj_metres=2.0, reconstructor="da3", da3=da3)
+    monkeypatch.setattr("worldr1.rewards.registry.RewardComposer", lambda rewards, *_: rewards)
+    assert build_composer(settings)["traj"].metres == 2.0  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("changes", "command"),
     [

@@ -65,10 +65,10 @@ def test_score_falls_with_the_angle() -> None:
     assert scores[0] == pytest.approx(1.0, abs=1e-4)
 
 
-def reconstruction(c2w: torch.Tensor) -> Reconstruction:
+def reconstruction(c2w: torch.Tensor, metres: float | None = None) -> Reconstruction:
     nothing = torch.zeros(0, 3)
     splats = Gaussians(nothing, nothing, torch.zeros(0, 4), torch.zeros(0), nothing)
-    return Reconstruction(c2w, torch.eye(3), torch.ones(17, 8, 8), torch.ones(17, 8, 8), splats)
+    return Reconstruction(c2w, torch.eye(3), torch.ones(17, 8, 8), torch.ones(17, 8, 8), splats, metres)
 
 
 def test_reward_marks_broken_cameras_as_missing_and_keeps_the_order() -> None:
@@ -82,6 +82,56 @@ def test_reward_marks_broken_cameras_as_missing_and_keeps_the_order() -> None:
     assert 0.1 < float(scores[2]) < 0.3
 
 
+@pytest.mark.parametrize("segments", [2, 4, 16])
+@pytest.mark.parametrize("moves", [("push in",), ("orbit left", "pan right"), ("fixed",)])
+def test_the_camera_asked_for_scores_one_in_every_part(segments: int, moves: tuple[str, ...]) -> None:
+    asked = Trajectory.from_moves(moves, 17)
+    assert trajectory_score(asked.c2w, asked, segments) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_camera_that_stops_halfway_loses_the_second_half_only() -> None:
+    """The first parts score 1; in each of the others a camera at rest has e_t = 1, with every length at its share."""
+    asked = Trajectory.from_moves(["move left"], 17)
+    stopped = asked.c2w.clone()
+    stopped[8:] = asked.c2w[8]
+    resting = math.exp(-1.5 * 0.95)
+    for segments in (2, 4):
+        score = trajectory_score(stopped, asked, segments, scale=1.0)
+        assert score == pytest.approx((1 + resting) / 2, rel=1e-4)
+    whole = sum(max(0, k - 8) for k in range(17)) / sum(range(17))
+    assert trajectory_score(stopped, asked, scale=1.0) == pytest.approx(math.exp(-1.5 * (whole - 0.05)), rel=1e-4)
+
+
+def test_one_wrong_turn_costs_its_part_and_not_what_follows() -> None:
+    asked = Trajectory.from_moves(["push in"], 17)
+    angle = math.radians(20)
+    turn = torch.eye(4)
+    turn[0, 0], turn[0, 2], turn[2, 0], turn[2, 2] = math.cos(angle), math.sin(angle), -math.sin(angle), math.cos(angle)
+    turned = asked.c2w.clone()
+    turned[9:] = turned[8] @ turn @ torch.linalg.inv(turned[8]) @ turned[9:]
+    dense = trajectory_score(turned, asked, 8, scale=1.0)
+    # the part of frames 8 to 10 sees the turn in two of three frames; seven of eight parts are as asked
+    assert 7 / 8 <= dense < 7 / 8 + 0.02
+    assert trajectory_score(turned, asked, scale=1.0) < 0.3
+
+
+def test_metres_are_asked_for_without_freedom_of_the_unit() -> None:
+    """2.5 m a unit were asked; a unit of the estimate is 2 m long, so that 1.25 of its units make one asked."""
+    asked = Trajectory.from_moves(["push in"], 17)
+    sample = Sample(torch.zeros(17, 3, 8, 8), "", asked)
+    reward = TrajReward(metres=2.5)
+    exact = reconstruction(scaled(asked, 1.25), metres=2.0)
+    short = reconstruction(scaled(asked, 1.0), metres=2.0)
+    broken = reconstruction(asked.c2w * torch.nan)
+    scores = reward([sample] * 3, [exact, short, broken])
+    assert scores[0] == pytest.approx(1.0, abs=1e-5)
+    assert scores[1] == pytest.approx(math.exp(-1.5 * (0.2 - 0.05)), rel=1e-4)
+    assert bool(scores[2].isnan())
+    assert TrajReward()([sample], [short])[0] == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(ValueError, match="DA3NESTED"):
+        reward([sample], [reconstruction(asked.c2w)])
+
+
 def test_reward_refuses_what_does_not_fit() -> None:
     asked = Trajectory.from_moves(["push in"], 17)
     sample = Sample(torch.zeros(17, 3, 8, 8), "", asked)
@@ -89,3 +139,9 @@ def test_reward_refuses_what_does_not_fit() -> None:
         TrajReward()([sample], None)
     with pytest.raises(ValueError, match=r"must be \[T,4,4\]"):
         trajectory_score(STILL[:5], asked)
+    with pytest.raises(ValueError, match="17 segments were asked of 17 frames"):
+        trajectory_score(STILL, asked, 17)
+    with pytest.raises(ValueError, match="at least 1"):
+        TrajReward(segments=0)
+    with pytest.raises(ValueError, match="must be positive"):
+        TrajReward(metres=0.0)

@@ -222,6 +222,14 @@ class RewardSettings(Settings):
     """'group' divides each component, within each group, by its standard deviation before the weights apply."""
     pixels: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of S_recon that is the redrawing's PSNR, from 10 to 40 dB, instead of 1 - LPIPS; the paper has none."""
+    points: Fraction = 0.0
+    """Share of S_recon that asks whether confident points reproject onto themselves, instead of pixels; paper: none."""
+    moving: Literal["counted", "left-out"] = "counted"
+    """Whether S_recon leaves out what moves by itself: patches of large residual, a quarter of a frame or less."""
+    traj_segments: Positive = 1
+    """S_traj over so many parts of the clip, each from its own first camera, averaged; the paper takes the whole."""
+    traj_metres: Annotated[float, Field(gt=0.0)] | None = None
+    """Length in metres of the asked camera's unit: S_traj then asks for metres. Needs a DA3NESTED reconstructor."""
     sharpness: Annotated[float, Field(gt=0.0)] = 0.46
     """Energy of the finest differences, against that at half the size, which counts as sharp: blur below it costs."""
     reconstructor: Literal["stereo", "da3"] = "stereo"
@@ -234,6 +242,12 @@ class RewardSettings(Settings):
     """K: how many frames R_gen looks at."""
     critics: str = "tiny"
     """'tiny' (the shipped critics) or a directory that holds them."""
+
+    @model_validator(mode="after")
+    def _metres_are_seen(self) -> RewardSettings:
+        if self.traj_metres is not None and self.reconstructor != "da3":
+            raise ValueError("traj_metres needs a metric reconstructor: 'da3' with the weights of a DA3NESTED variant")
+        return self
 
     @property
     def weights(self) -> dict[str, float]:

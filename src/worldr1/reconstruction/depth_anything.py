@@ -218,6 +218,7 @@ class DepthAnythingReconstructor:
             depth=_to_size(prediction.depth / unit, (height, width)).to(device),
             confidence=_to_size(prediction.confidence, (height, width)).to(device),
             splats=replace(splats, means=splats.means / unit, scales=splats.scales / unit).to(device),
+            metres=unit if prediction.metric else None,
         )
 
 

@@ -23,6 +23,7 @@ class Reconstruction:
     depth: [T,H,W] distance along the optical axis, in the same unit as the translations.
     confidence: [T,H,W] in [0,1]; 0 where the depth is a guess.
     splats: Gaussians in the world of frame 0; `splats.source` names the frame that each came from.
+    metres: length of the unit, where the reconstructor knows it; None where scale is not seen.
     """
 
     c2w: Tensor
@@ -30,6 +31,7 @@ class Reconstruction:
     depth: Tensor
     confidence: Tensor
     splats: Gaussians
+    metres: float | None = None
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba
 import numpy as np
@@ -16,6 +16,8 @@ from worldr1.reconstruction.redraw import fill_holes, look_up, splat_depth
 from worldr1.reconstruction.search import spread
 from worldr1.reconstruction.types import Reconstruction
 from worldr1.rewards.lpips import Lpips
+from worldr1.rewards.moving import moving_mask
+from worldr1.rewards.points import points_agreement
 from worldr1.rewards.types import Sample
 
 HOLE_ROUNDS = 2
@@ -23,6 +25,7 @@ FULL_COVERAGE = 0.6
 MISSING_COVERAGE = 0.05
 SHARP_RATIO = 0.46
 PLAIN_GRADIENT = 0.03
+NOISE_FROM, NOISE_TO = 1.2, 2.0
 PICTURE_SIDE = 64
 PSNR_CEILING = 60.0
 PIXELS_FROM, PIXELS_TO = 10.0, 40.0
@@ -33,18 +36,20 @@ class Redrawing:
     """One video's key frames, each drawn from the other key frames.
 
     frames [K] their indices; originals [K,3,H,W] as the video has them; drawn [K,3,H,W], where nothing could be drawn
-    the video's own pixels; covered [K,H,W] bool, where something could.
+    the video's own pixels; covered [K,H,W] bool, where something could. Pixels that are `left_out` [K,H,W] bool are not
+    covered and not missed.
     """
 
     frames: Tensor
     originals: Tensor
     drawn: Tensor
     covered: Tensor
+    left_out: Tensor
 
     @property
     def coverage(self) -> float:
         """Share of pixels that could be drawn from other frames, in [0,1]."""
-        return float(self.covered.float().mean())
+        return float(self.covered.float().sum() / (~self.left_out).float().sum())
 
     @property
     def psnr(self) -> float:
@@ -71,7 +76,12 @@ class ReconReward:
     """Score in [0,1]: (1 - LPIPS between key frames and their redrawings) * coverage factor * evidence.
 
     A share `pixels` of the first factor may be the redrawings' PSNR instead, from 0 at 10 dB to 1 at 40 dB: where all
-    samples have come to look alike, the perceptual distance hardly tells them apart and pixels still do.
+    samples have come to look alike, the perceptual distance hardly tells them apart and pixels still do. A share
+    `points` of what comes out may be `points_agreement`, which asks for geometry alone; where no point is confident, as
+    under a still camera, pixels keep the whole.
+
+    With `leave_moving`, what moves by itself (`moving_mask`) is left out of pixels and coverage, so that a moving
+    object costs nothing; `details`, which evaluation reads, never leaves it out.
 
     Each of `keys` evenly spread frames is drawn from the other ones: their depths place its surfaces, and its colours
     are looked up in all of them that see the surface, nearer ones counting more, along the estimated cameras. A quarter
@@ -88,33 +98,52 @@ class ReconReward:
     needs_reconstruction = True
 
     def __init__(
-        self, lpips: Lpips | None = None, keys: int = 5, sharpness: float = SHARP_RATIO, pixels: float = 0.0
+        self,
+        lpips: Lpips | None = None,
+        keys: int = 5,
+        sharpness: float = SHARP_RATIO,
+        pixels: float = 0.0,
+        points: float = 0.0,
+        leave_moving: bool = False,
     ) -> None:
         if keys < 2:
             raise ValueError(f"ReconReward needs at least 2 key frames to draw one from another, got {keys}.")
         self.lpips = Lpips() if lpips is None else lpips
         if sharpness <= 0:
             raise ValueError(f"sharpness must be positive, got {sharpness}.")
-        if not 0.0 <= pixels <= 1.0:
-            raise ValueError(f"pixels is a share, from 0 to 1; got {pixels}.")
+        for name, share in (("pixels", pixels), ("points", points)):
+            if not 0.0 <= share <= 1.0:
+                raise ValueError(f"{name} is a share, from 0 to 1; got {share}.")
         self.keys = keys
         self.sharpness = sharpness
         self.pixels = pixels
+        self.points = points
+        self.leave_moving = leave_moving
 
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]; nan where the video or its cameras are not finite, or hardly anything is covered.
 
         Raises ValueError without one reconstruction per sample.
         """
-        details = self.details(samples, reconstructions)
+        details = self._details(samples, reconstructions, self.leave_moving)
         factor = (details.coverage / FULL_COVERAGE).clamp(max=1.0) * details.evidence
         seen = (1.0 - details.lpips).clamp(0.0, 1.0)
         exact = ((details.psnr - PIXELS_FROM) / (PIXELS_TO - PIXELS_FROM)).clamp(0.0, 1.0)
-        score = torch.lerp(seen, exact, self.pixels) * factor
+        agreed = torch.lerp(seen, exact, self.pixels)
+        if self.points > 0.0 and reconstructions is not None:
+            pairs = zip(samples, reconstructions, strict=True)
+            met = torch.tensor([points_agreement(r, self.keys) if _usable(s, r) else torch.nan for s, r in pairs])
+            agreed = torch.where(met.isnan(), agreed, torch.lerp(agreed, met, self.points))
+        score = agreed * factor
         return torch.where(details.coverage < MISSING_COVERAGE, torch.nan, score)
 
     def details(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None) -> ReconDetails:
-        """The parts of the score, each [B]; nan where missing."""
+        """The parts of the score, each [B], nothing left out; nan where missing."""
+        return self._details(samples, reconstructions, leave_moving=False)
+
+    def _details(
+        self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None, leave_moving: bool
+    ) -> ReconDetails:
         if reconstructions is None or len(reconstructions) != len(samples):
             raise ValueError("ReconReward needs one reconstruction for each sample.")
         usable = [i for i, (s, r) in enumerate(zip(samples, reconstructions, strict=True)) if _usable(s, r)]
@@ -122,6 +151,8 @@ class ReconReward:
         scenes = [reconstructions[i] for i in usable]
         with ThreadPoolExecutor(max(1, min(len(usable), numba.get_num_threads()))) as pool:
             drawings = list(pool.map(redraw, videos, scenes, [self.keys] * len(usable)))
+        if leave_moving:
+            drawings = [without_moving(drawing) for drawing in drawings]
         table = torch.full((4, len(samples)), torch.nan)
         for i, drawing, distance in zip(usable, drawings, self._distances(drawings), strict=True):
             table[:, i] = torch.tensor(
@@ -169,7 +200,14 @@ def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redr
     covered = torch.from_numpy(weight > 0)
     picture = torch.from_numpy(drawn).float().permute(0, 3, 1, 2)
     originals = video[frames]
-    return Redrawing(torch.from_numpy(frames), originals, torch.where(covered[:, None], picture, originals), covered)
+    drawing = torch.where(covered[:, None], picture, originals)
+    return Redrawing(torch.from_numpy(frames), originals, drawing, covered, torch.zeros_like(covered))
+
+
+def without_moving(drawing: Redrawing) -> Redrawing:
+    """The same with what moves by itself left out."""
+    moving = moving_mask(drawing.originals, drawing.drawn, drawing.covered)
+    return replace(drawing, covered=drawing.covered & ~moving, left_out=drawing.left_out | moving)
 
 
 def evidence(images: Tensor, sharpness: float = SHARP_RATIO) -> float:
@@ -178,16 +216,23 @@ def evidence(images: Tensor, sharpness: float = SHARP_RATIO) -> float:
     Sharpness is the energy of the finest differences against that of differences at half the size: sharp edges give
     0.46 or more, a 5x5 box blur 0.28, and no grain counts for more than sharp edges. Texture is the root
     mean square difference at half the size against 0.03, a third of what the tiny world has. Pictures are first shrunk
-    to at most 64 pixels on the short side. `sharpness` is the energy ratio that counts as sharp: what true clips show
-    after the policy's own autoencoder.
+    to at most 64 pixels on the short side, and must have 8. `sharpness` is the energy ratio that counts as sharp: what
+    true clips show after the policy's own autoencoder.
+
+    Noise is no picture: where the energy falls from each size to its half, over two halvings, by more than in any
+    picture, the evidence falls with the smaller of both ratios, from all at 1.2 to none at 2. Clips of the tiny world
+    have at most 0.59, pictures with a 1/f spectrum 1.1, white noise 4, and 2.1 after shrinking. Grain on a picture
+    raises only the first ratio.
     """
     scale = PICTURE_SIDE / min(images.shape[2:])
     if scale < 1.0:
         size = (round(images.shape[2] * scale), round(images.shape[3] * scale))
         images = functional.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
-    fine, coarse = _difference_energy(images), _difference_energy(functional.avg_pool2d(images, 2))
+    fine, coarse, coarser = (_difference_energy(functional.avg_pool2d(images, size)) for size in (1, 2, 4))
     sharp = min(1.0, fine / max(sharpness * coarse, 1e-9))
-    return sharp * min(1.0, coarse**0.5 / PLAIN_GRADIENT)
+    rise = min(fine / max(coarse, 1e-9), coarse / max(coarser, 1e-9))
+    picture = min(1.0, max(0.0, (NOISE_TO - rise) / (NOISE_TO - NOISE_FROM)))
+    return picture * sharp * min(1.0, coarse**0.5 / PLAIN_GRADIENT)
 
 
 def _difference_energy(images: Tensor) -> float:

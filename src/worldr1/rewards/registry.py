@@ -89,13 +89,18 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
 def _recon(settings: RewardSettings, device: torch.device) -> Reward:
     from worldr1.rewards.recon import ReconReward
 
-    return ReconReward(sharpness=settings.sharpness, pixels=settings.pixels)
+    return ReconReward(
+        sharpness=settings.sharpness,
+        pixels=settings.pixels,
+        points=settings.points,
+        leave_moving=settings.moving == "left-out",
+    )
 
 
 def _traj(settings: RewardSettings, device: torch.device) -> Reward:
     from worldr1.rewards.traj import TrajReward
 
-    return TrajReward()
+    return TrajReward(segments=settings.traj_segments, metres=settings.traj_metres)
 
 
 def _general(settings: RewardSettings, device: torch.device) -> Reward:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from worldr1.camera import se3
 from worldr1.camera.metrics import rotation_geodesic
 from worldr1.camera.trajectory import Trajectory
 from worldr1.reconstruction.types import Reconstruction
@@ -34,24 +36,60 @@ class TrajReward:
     nearly still video that trembles the right way would score. The unit may be off by a factor of 1.25 either way,
     because where a scene's centre lies is a convention, not a measurement. The first 5% of e_t and 0.75 degrees are
     free: the estimator is no better than that.
+
+    Dense (`segments` above 1; after arXiv 2512.02870): the clip is cut into so many parts that share their end frames,
+    each is scored from its own first camera, the least lengths being the part's share of the whole ones, and the scores
+    are averaged. A camera that goes wrong once then loses the parts where it does, not all that follows.
+
+    Metric (`metres`, the length of the asked camera's unit; after arXiv 2605.23903): translations are compared in
+    metres, with no freedom of the unit. It needs a reconstructor that sees metres.
     """
 
     name = "traj"
     needs_reconstruction = True
 
+    def __init__(self, segments: int = 1, metres: float | None = None) -> None:
+        if segments < 1:
+            raise ValueError(f"segments must be at least 1, got {segments}.")
+        if metres is not None and not metres > 0.0:
+            raise ValueError(f"metres, the length of the asked camera's unit, must be positive; got {metres}.")
+        self.segments = segments
+        self.metres = metres
+
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]; nan where the estimated cameras are not finite.
 
-        Raises ValueError without one reconstruction per sample, or when numbers of frames differ.
+        Raises ValueError without one reconstruction per sample, when numbers of frames differ, or when metres are asked
+        of a reconstruction without them.
         """
         if reconstructions is None or len(reconstructions) != len(samples):
             raise ValueError("TrajReward needs one reconstruction for each sample.")
-        scores = [trajectory_score(r.c2w, s.trajectory) for s, r in zip(samples, reconstructions, strict=True)]
+        scores = [self._score(r, s.trajectory) for s, r in zip(samples, reconstructions, strict=True)]
         return torch.tensor(scores, dtype=torch.float32)
 
+    def _score(self, found: Reconstruction, asked: Trajectory) -> float:
+        if self.metres is None or not bool(torch.isfinite(found.c2w).all()):
+            return trajectory_score(found.c2w, asked, self.segments)
+        if found.metres is None:
+            raise ValueError(
+                "S_traj is asked for in metres, but the reconstructor does not see them: "
+                "use a DA3NESTED variant, or leave metres out."
+            )
+        return trajectory_score(found.c2w, asked, self.segments, scale=found.metres / self.metres)
 
-def trajectory_score(c2w: Tensor, asked: Trajectory) -> float:
-    """Score of estimated cameras [T,4,4] against those asked for; see `TrajReward`. nan when not finite."""
+
+def trajectory_score(c2w: Tensor, asked: Trajectory, segments: int = 1, scale: float | None = None) -> float:
+    """Score of estimated cameras [T,4,4] against those asked for; see `TrajReward`. nan when not finite.
+
+    Args:
+        c2w: estimated cameras.
+        asked: what was asked for.
+        segments: parts that are scored on their own, at most T - 1.
+        scale: asked units in one unit of the estimate; None finds it within `TrajReward`'s bounds, once for the clip.
+
+    Raises:
+        ValueError: when shapes differ, or there are more segments than steps.
+    """
     if c2w.shape != asked.c2w.shape:
         raise ValueError(
             f"The cameras found are {list(c2w.shape)}, those asked for {list(asked.c2w.shape)}; both must be [T,4,4]."
@@ -59,19 +97,42 @@ def trajectory_score(c2w: Tensor, asked: Trajectory) -> float:
     estimated, wanted = c2w.detach().cpu().double(), asked.c2w.detach().cpu().double()
     if not bool(torch.isfinite(estimated).all()):
         return float("nan")
-    translation, rotation = trajectory_errors(estimated, wanted)
-    return math.exp(-SHARPNESS * (translation + rotation))
+    steps = len(wanted) - 1
+    if segments > max(steps, 1):
+        raise ValueError(f"{segments} segments were asked of {len(wanted)} frames; there are {steps} steps.")
+    scale = best_scale(estimated, wanted) if scale is None else scale
+    ends = [round(k * steps / segments) for k in range(segments + 1)]
+    scores = []
+    for first, last in pairwise(ends):
+        part = slice(first, last + 1)
+        errors = trajectory_errors(
+            se3.relative_to_first(estimated[part]),
+            se3.relative_to_first(wanted[part]),
+            scale,
+            (last - first) / steps if steps else 1.0,
+        )
+        scores.append(math.exp(-SHARPNESS * sum(errors)))
+    return sum(scores) / len(scores)
 
 
-def trajectory_errors(estimated: Tensor, wanted: Tensor) -> tuple[float, float]:
-    """Relative errors (e_t, e_r) of cameras [T,4,4] as `TrajReward` defines them, slack taken off."""
+def best_scale(estimated: Tensor, wanted: Tensor) -> float:
+    """The factor within 1.25 either way that brings estimated camera centres nearest to those asked for."""
     centres, targets = estimated[:, :3, 3], wanted[:, :3, 3]
     power = float(centres.square().sum())
     scale = float((centres * targets).sum()) / power if power > 1e-12 else 1.0
-    scale = min(SCALE_FREEDOM, max(1.0 / SCALE_FREEDOM, scale))
-    asked_length = max(float(targets.norm(dim=1).mean()), LEAST_TRANSLATION)
+    return min(SCALE_FREEDOM, max(1.0 / SCALE_FREEDOM, scale))
+
+
+def trajectory_errors(estimated: Tensor, wanted: Tensor, scale: float, share: float = 1.0) -> tuple[float, float]:
+    """Relative errors (e_t, e_r) of cameras [T,4,4] as `TrajReward` defines them, slack taken off.
+
+    `scale` multiplies the estimated translations; `share` of the clip is the cameras' part, which shortens the least
+    lengths.
+    """
+    centres, targets = estimated[:, :3, 3], wanted[:, :3, 3]
+    asked_length = max(float(targets.norm(dim=1).mean()), share * LEAST_TRANSLATION)
     translation = float((scale * centres - targets).norm(dim=1).mean()) / asked_length
     still = torch.eye(3, dtype=wanted.dtype).expand(len(wanted), 3, 3)
-    asked_angle = max(float(rotation_geodesic(still, wanted[:, :3, :3]).mean()), LEAST_ROTATION)
+    asked_angle = max(float(rotation_geodesic(still, wanted[:, :3, :3]).mean()), share * LEAST_ROTATION)
     angle = float(rotation_geodesic(estimated[:, :3, :3], wanted[:, :3, :3]).mean())
     return max(0.0, translation - TRANSLATION_SLACK), max(0.0, angle - ROTATION_SLACK) / asked_angle
