@@ -13,6 +13,13 @@ from torch import Tensor, nn
 from torch.nn import Parameter
 
 from worldr1.policy.base import Conditioning
+from worldr1.rl.draws import Draws
+
+
+def draws(seed: int, count: int) -> Draws:
+    """One generator for ``count`` samples and for what they share: quick to make for many samples."""
+    one = torch.Generator().manual_seed(seed)
+    return Draws(one, (one,) * count)
 
 
 class ToyPolicy(nn.Module):

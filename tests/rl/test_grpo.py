@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toy_policies import LinearPolicy, ToyPolicy
+from toy_policies import LinearPolicy, ToyPolicy, draws
 from worldr1.policy import LoraSettings, WanPolicy
 from worldr1.rl import FlowGRPO, GRPOSettings, LossTerm, group_advantages
 from worldr1.sampling import Rollout
@@ -22,13 +22,12 @@ BATCH = 8
 def _collect(settings: GRPOSettings, policy: ToyPolicy, batch: int = BATCH) -> tuple[FlowGRPO, Rollout]:
     objective = FlowGRPO(settings)
     noise = torch.randn(batch, policy.channels, 1, 1, 1)
-    generator = torch.Generator().manual_seed(1)
-    return objective, objective.collect(policy, policy.encode([""] * batch), noise, generator, step=0)
+    return objective, objective.collect(policy, policy.encode([""] * batch), noise, draws(1, batch), step=0)
 
 
 def _terms(objective: FlowGRPO, policy: ToyPolicy, rollout: Rollout, advantages: Tensor) -> list[LossTerm]:
     text = policy.encode([""] * len(rollout))
-    return list(objective.losses(policy, rollout, text, advantages, torch.Generator().manual_seed(2)))
+    return list(objective.losses(policy, rollout, text, advantages, draws(2, len(rollout))))
 
 
 def _reference(
@@ -123,10 +122,10 @@ def test_before_the_first_update_ratio_is_exactly_one_and_kl_exactly_zero(
     objective = FlowGRPO(
         GRPOSettings(steps=6, window=5, window_range=(0, 5), kl=0.1, law=law, updates=2, micro_batch=micro_batch)
     )
-    generator = torch.Generator().manual_seed(0)
-    rollout = objective.collect(policy, text, torch.randn(8, *policy.latent_shape(5, 32, 32)), generator, 0)
+    numbers = draws(0, 8)
+    rollout = objective.collect(policy, text, torch.randn(8, *policy.latent_shape(5, 32, 32)), numbers, 0)
     advantages = group_advantages(torch.tensor([1.0, 2.0, torch.nan, 4.0, 3.0, 1.0, 0.0, 2.0]), 4).values
-    terms = list(objective.losses(policy, rollout, text, advantages, generator))
+    terms = list(objective.losses(policy, rollout, text, advantages, numbers))
     assert terms
     for term in terms:
         assert term.statistics["ratio_min"] == term.statistics["ratio_mean"] == term.statistics["ratio_max"] == 1.0

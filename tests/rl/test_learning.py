@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toy_policies import NetworkPolicy
+from toy_policies import NetworkPolicy, draws
 from worldr1.rl import DiffusionNFT, FlowGRPO, GRPOSettings, NFTSettings, Objective, group_advantages
 from worldr1.sampling import rollout
 
@@ -56,14 +56,14 @@ def _objective(name: str, policy: NetworkPolicy) -> Objective:
 def _train(policy: NetworkPolicy, objective: Objective, optimizer: Any, first: int, last: int) -> None:
     """Reward 1 on the right half plane; one in sixteen scores is missing."""
     for step in range(first, last):
-        generator = torch.Generator().manual_seed(step)
+        numbers = draws(step, GROUPS * SIZE)
         text = policy.encode([""] * GROUPS * SIZE)
-        noise = torch.randn(GROUPS * SIZE, 2, 1, 1, 1, generator=generator)
-        result = objective.collect(policy, text, noise, generator, step)
+        noise = torch.randn(GROUPS * SIZE, 2, 1, 1, 1, generator=numbers.shared)
+        result = objective.collect(policy, text, noise, numbers, step)
         rewards = (result.latents[:, 0].flatten() > 0).float()
         rewards[step % 16 :: 16] = torch.nan
         advantages = group_advantages(rewards, SIZE)
-        for term in objective.losses(policy, result, text, advantages.values, generator):
+        for term in objective.losses(policy, result, text, advantages.values, numbers):
             term.loss.backward()
             if term.end_of_update:
                 optimizer.step()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from toy_policies import LinearPolicy, MixturePolicy
+from toy_policies import LinearPolicy, MixturePolicy, draws
 from worldr1.policy import LoraSettings, WanPolicy
 from worldr1.rl import DiffusionNFT, NFTSettings, group_advantages
 from worldr1.rl.nft import stratified_times
@@ -40,7 +40,7 @@ def test_loss_equals_the_float64_formula(beta: float) -> None:
     latents = torch.randn(BATCH, 3, 1, 1, 1)
     advantages = torch.tensor([0.3, -7.0, 7.0, torch.nan, 0.0, -2.0])
     text = policy.encode([""] * BATCH)
-    (term,) = objective.losses(policy, _rollout(latents), text, advantages, torch.Generator().manual_seed(0))
+    (term,) = objective.losses(policy, _rollout(latents), text, advantages, draws(0, BATCH))
 
     x, t = seen[-1][0].double().numpy().reshape(5, 3), seen[-1][1].double().numpy()
     valid = [0, 1, 2, 4, 5]
@@ -68,7 +68,7 @@ def test_noised_states_lie_on_the_forward_process() -> None:
     latents = torch.randn(5000, 3, 1, 1, 1)
     objective = DiffusionNFT(NFTSettings(times=1, penalty=0.0), policy)
     text = policy.encode([""] * 5000)
-    list(objective.losses(policy, _rollout(latents), text, torch.ones(5000), torch.Generator().manual_seed(0)))
+    list(objective.losses(policy, _rollout(latents), text, torch.ones(5000), draws(0, 5000)))
     x, t = seen[-1][0], seen[-1][1].reshape(-1, 1, 1, 1, 1)
     eps = (x - (1 - t) * latents) / t
     assert abs(float(eps.mean())) < 4 / 15_000**0.5
@@ -88,7 +88,7 @@ def test_gradient_raises_the_weight_of_the_rewarded_mode(rewarded: float) -> Non
         rewards = -(latents.flatten() - rewarded).abs()
         advantages = group_advantages(rewards, 32).values
         text = policy.encode([""] * 128)
-        terms = objective.losses(policy, _rollout(latents), text, advantages, torch.Generator().manual_seed(seed))
+        terms = objective.losses(policy, _rollout(latents), text, advantages, draws(seed, 128))
         loss = torch.stack([term.loss for term in terms]).sum()
         slopes.append(-float(torch.autograd.grad(loss, [policy.logit])[0]))
     slope, error = np.mean(slopes), np.std(slopes, ddof=1) / len(slopes) ** 0.5
@@ -101,7 +101,7 @@ def test_indifferent_advantages_pull_nowhere_at_the_old_policy() -> None:
     text = policy.encode([""] * 64)
     rollout = _rollout(policy.sample_data(64))
     for advantage, pulled in ((0.0, False), (1.0, True)):
-        terms = objective.losses(policy, rollout, text, torch.full((64,), advantage), torch.Generator().manual_seed(0))
+        terms = objective.losses(policy, rollout, text, torch.full((64,), advantage), draws(0, 64))
         loss = torch.stack([term.loss for term in terms]).sum()
         gradient = float(torch.autograd.grad(loss, [policy.logit])[0])
         assert (abs(gradient) > 1e-4) == pulled
@@ -112,16 +112,16 @@ def test_rollouts_come_from_the_old_policy_and_it_follows_slowly(tiny_pipeline: 
     objective = DiffusionNFT(NFTSettings(steps=4, old_decay_rate=0.5), policy)
     text = policy.encode(["camera orbit left. a red box"]).repeat(2)
     noise = torch.randn(2, *policy.latent_shape(5, 32, 32))
-    generator = torch.Generator().manual_seed(0)
-    before = objective.collect(policy, text, noise, generator, 0).latents
-    terms = list(objective.losses(policy, _rollout(before), text, torch.tensor([1.0, -1.0]), generator))
+    numbers = draws(0, 2)
+    before = objective.collect(policy, text, noise, numbers, 0).latents
+    terms = list(objective.losses(policy, _rollout(before), text, torch.tensor([1.0, -1.0]), numbers))
     assert all(term.statistics["old_distance"] == term.statistics["base_distance"] == 0.0 for term in terms)
     with torch.no_grad():
         for parameter in policy.trainable_parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    assert torch.equal(objective.collect(policy, text, noise, generator, 1).latents, before)
+    assert torch.equal(objective.collect(policy, text, noise, numbers, 1).latents, before)
     objective.after_step(policy)  # decay 0: the old policy is the present one
-    followed = objective.collect(policy, text, noise, generator, 2).latents
+    followed = objective.collect(policy, text, noise, numbers, 2).latents
     assert not torch.allclose(followed, before, atol=1e-3)
     state = {name: torch.as_tensor(value).clone() for name, value in objective.state_dict().items()}
     assert int(state["updates"]) == 1
@@ -132,7 +132,7 @@ def test_rollouts_come_from_the_old_policy_and_it_follows_slowly(tiny_pipeline: 
     resumed.load_state_dict(state)
     for step, one in enumerate((objective, resumed)):
         one.after_step(policy)
-        states = one.collect(policy, text, noise, generator, step).latents
+        states = one.collect(policy, text, noise, numbers, step).latents
         followed = states if one is objective else followed
     assert torch.equal(followed, states)
 
@@ -143,12 +143,12 @@ def test_skipped_members_contribute_nothing() -> None:
     text = policy.encode([""] * BATCH)
     latents = torch.randn(BATCH, 3, 1, 1, 1)
     none = torch.full((BATCH,), torch.nan)
-    assert list(objective.losses(policy, _rollout(latents), text, none, torch.Generator())) == []
+    assert list(objective.losses(policy, _rollout(latents), text, none, draws(0, BATCH))) == []
     some = none.clone()
     some[1] = 2.0
     spoiled = latents.clone()
     spoiled[[0, 2, 3, 4, 5]] = torch.nan
-    terms = list(objective.losses(policy, _rollout(spoiled), text, some, torch.Generator()))
+    terms = list(objective.losses(policy, _rollout(spoiled), text, some, draws(0, BATCH)))
     assert [term.weight for term in terms] == [1, 1]
     assert all(torch.isfinite(term.loss) for term in terms)
 
@@ -158,7 +158,7 @@ def test_updates_split_the_times() -> None:
     objective = DiffusionNFT(NFTSettings(micro_batch=2, times=4, updates=4), policy)
     text = policy.encode([""] * BATCH)
     rollout = _rollout(torch.randn(BATCH, 3, 1, 1, 1))
-    terms = list(objective.losses(policy, rollout, text, torch.randn(BATCH), torch.Generator()))
+    terms = list(objective.losses(policy, rollout, text, torch.randn(BATCH), draws(0, BATCH)))
     assert [term.end_of_update for term in terms] == [False, False, True] * 4
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from worldr1.policy.base import Conditioning, Policy
-from worldr1.rl.objectives import LossTerm, split_evenly, valid_chunks
+from worldr1.rl.draws import Draws
+from worldr1.rl.objectives import LossTerm, split_evenly, valid_by_process, valid_chunks
 from worldr1.sampling.rollout import Rollout, rollout
 from worldr1.sampling.stepper import Law, log_prob, stochastic_step
 
@@ -70,9 +71,7 @@ class FlowGRPO:
         start = int(torch.randint(first, end - self.settings.window + 1, (1,), generator=generator))
         return start, start + self.settings.window
 
-    def collect(
-        self, policy: Policy, conditioning: Conditioning, noise: Tensor, generator: torch.Generator, step: int
-    ) -> Rollout:
+    def collect(self, policy: Policy, conditioning: Conditioning, noise: Tensor, draws: Draws, step: int) -> Rollout:
         """Sample with the current weights, stochastic inside the window of ``step``."""
         s = self.settings
         return rollout(
@@ -82,7 +81,7 @@ class FlowGRPO:
             policy.sigmas(s.steps),
             self.window(step),
             s.eta,
-            generator,
+            draws.members,
             law=s.law,
             micro_batch=s.micro_batch,
         )
@@ -93,18 +92,22 @@ class FlowGRPO:
         rollout: Rollout,
         conditioning: Conditioning,
         advantages: Tensor,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Iterator[LossTerm]:
-        """-min(A ratio, A clip(ratio)) + kl x KL, averaged over the valid samples and the window's steps."""
+        """-min(A ratio, A clip(ratio)) + kl x KL, averaged over the valid samples and the window's steps.
+
+        Updates take the window's steps in random order, all samples at one step before the next.
+        """
         s = self.settings
-        parts = valid_chunks(advantages, s.micro_batch)
-        units = [(j, part) for part in parts for j in range(len(rollout.steps))]
+        valid = valid_by_process(advantages, len(rollout))
+        own = advantages[draws.first : draws.first + len(rollout)]
+        parts = valid_chunks(valid, s.micro_batch)
         for _ in range(s.epochs):
-            order = torch.randperm(len(units), generator=generator, device=generator.device).tolist()
-            for update in split_evenly([units[k] for k in order], s.updates):
-                total = _count(update, advantages)
+            order = torch.randperm(len(rollout.steps), generator=draws.shared).tolist()
+            for update in split_evenly([(j, part) for j in order for part in parts], s.updates):
+                total = sum(int(valid[:, part].sum()) for _, part in update)
                 for index, (j, part) in enumerate(update):
-                    losses, statistics = self._loss(policy, rollout, conditioning, advantages, j, part, s.kl)
+                    losses, statistics = self._loss(policy, rollout, conditioning, own, j, part, s.kl)
                     yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
     def after_step(self, policy: Policy) -> None:
@@ -153,6 +156,8 @@ class FlowGRPO:
         ratio = (new - rollout.log_probs[j, part])[valid].exp()
         clipped = ratio.clamp(1 - s.clip, 1 + s.clip)
         losses = -torch.minimum(advantage * ratio, advantage * clipped)
+        if not len(losses):
+            return losses, {}
         statistics["policy_loss"] = float(losses.detach().mean())
         if base_mean is not None:
             kl = ((step.mean - base_mean).square() / (2 * step.std.square())).flatten(1).mean(1)[valid]
@@ -164,7 +169,3 @@ class FlowGRPO:
         statistics["ratio_max"] = float(ratio.max())
         statistics["clip_fraction"] = float(((ratio - 1).abs() > s.clip).float().mean())
         return losses, statistics
-
-
-def _count(update: Sequence[tuple[int, slice]], advantages: Tensor) -> int:
-    return sum(int(advantages[part].isfinite().sum()) for _, part in update)

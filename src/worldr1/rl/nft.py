@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from worldr1.policy.base import Conditioning, Policy
+from worldr1.rl.draws import Draws
 from worldr1.rl.ema import Ema, linear_decay
-from worldr1.rl.objectives import LossTerm, split_evenly, valid_chunks
+from worldr1.rl.objectives import LossTerm, split_evenly, valid_by_process, valid_chunks
 from worldr1.sampling.rollout import Rollout, rollout
 
 
@@ -62,9 +63,7 @@ class DiffusionNFT:
         self.settings = settings
         self.old = Ema(policy, linear_decay(settings.old_decay_rate, settings.old_decay_limit))
 
-    def collect(
-        self, policy: Policy, conditioning: Conditioning, noise: Tensor, generator: torch.Generator, step: int
-    ) -> Rollout:
+    def collect(self, policy: Policy, conditioning: Conditioning, noise: Tensor, draws: Draws, step: int) -> Rollout:
         """Sample the ODE with the old policy."""
         s = self.settings
         with self.old.applied(policy):
@@ -76,7 +75,7 @@ class DiffusionNFT:
         rollout: Rollout,
         conditioning: Conditioning,
         advantages: Tensor,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Iterator[LossTerm]:
         """mean [ r |x0+ - x0|^2 / w+ + (1 - r) |x0- - x0|^2 / w- ] / beta + penalty |v - v_base|^2.
 
@@ -84,16 +83,17 @@ class DiffusionNFT:
         v- = (1 + beta) v_old - beta v; w = mean |estimate - x0| without gradient; means over valid samples and times.
         """
         s = self.settings
-        valid = advantages.isfinite()
-        times = stratified_times(len(rollout), s.times, s.time_range, generator)
-        parts = valid_chunks(advantages, s.micro_batch)
+        here = slice(draws.first, draws.first + len(rollout))
+        valid = valid_by_process(advantages, len(rollout))
+        own = advantages[here]
+        times = stratified_times(len(advantages), s.times, s.time_range, draws.shared)[:, here]
+        parts = valid_chunks(valid, s.micro_batch)
         units = [(k, part) for k in range(s.times) for part in parts]
         for update in split_evenly(units, s.updates):
-            total = sum(int(valid[part].sum()) for _, part in update)
+            total = sum(int(valid[:, part].sum()) for _, part in update)
             for index, (k, part) in enumerate(update):
-                rows = torch.arange(len(rollout))[part][valid[part].cpu()]
                 losses, statistics = self._loss(
-                    policy, rollout, conditioning, advantages, times[k], rows, generator, s.penalty
+                    policy, rollout, conditioning, own, times[k], _valid_rows(own, part), draws, s.penalty
                 )
                 yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
@@ -116,17 +116,19 @@ class DiffusionNFT:
         conditioning: Conditioning,
         advantages: Tensor,
         times: Tensor,
-        rows: Tensor,
-        generator: torch.Generator,
+        valid: Tensor,
+        draws: Draws,
         penalty: float,
     ) -> tuple[Tensor, dict[str, float]]:
         s = self.settings
+        rows = valid if len(valid) else torch.zeros(1, dtype=torch.int64)  # the network must run here as elsewhere
         x0 = rollout.latents[rows.to(rollout.latents.device)]
         text = conditioning.index(rows.to(conditioning.embeds.device))
-        good = (advantages[rows.to(advantages.device)] / (2 * s.advantage_clip) + 0.5).clamp(0, 1).to(x0.device)
+        certainty = advantages[rows.to(advantages.device)].nan_to_num() / (2 * s.advantage_clip)
+        good = (certainty + 0.5).clamp(0, 1).to(x0.device)
         t = times[rows].to(x0.device)
         level = t.reshape(-1, *[1] * (x0.ndim - 1))
-        eps = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0.device)
+        eps = draws.normal(rows.tolist(), x0.shape[1:]).to(x0.device)
         x = (1 - level) * x0 + level * eps
 
         with torch.no_grad():
@@ -140,6 +142,8 @@ class DiffusionNFT:
         positive = _estimate_error(x - level * (s.beta * velocity + (1 - s.beta) * old), x0)
         negative = _estimate_error(x - level * ((1 + s.beta) * old - s.beta * velocity), x0)
         losses = (good * positive + (1 - good) * negative) / s.beta
+        if not len(valid):
+            return losses[:0], {}
         statistics = {
             "policy_loss": float(losses.detach().mean()),
             "old_distance": float((velocity.detach() - old).square().mean()),
@@ -162,6 +166,10 @@ def stratified_times(batch: int, times: int, time_range: tuple[float, float], ge
     shift = torch.arange(times)[:, None] / times
     low, high = time_range
     return low + (high - low) * (((place + jitter) / batch + shift) % 1.0)
+
+
+def _valid_rows(advantages: Tensor, part: slice) -> Tensor:
+    return torch.arange(len(advantages))[part][advantages[part].isfinite().cpu()]
 
 
 def _estimate_error(estimate: Tensor, x0: Tensor) -> Tensor:

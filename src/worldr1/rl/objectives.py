@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, TypeVar
 
-import torch
 from torch import Tensor
 
 from worldr1.policy.base import Conditioning, Policy
+from worldr1.rl.draws import Draws
 from worldr1.sampling.rollout import Rollout, chunks
 
 T = TypeVar("T")
@@ -41,9 +41,7 @@ class Objective(Protocol):
     term, an optimizer step where ``end_of_update`` says so) and :meth:`after_step`.
     """
 
-    def collect(
-        self, policy: Policy, conditioning: Conditioning, noise: Tensor, generator: torch.Generator, step: int
-    ) -> Rollout:
+    def collect(self, policy: Policy, conditioning: Conditioning, noise: Tensor, draws: Draws, step: int) -> Rollout:
         """Sample one video per row of ``noise`` [B, C, T, H, W]; ``step`` is the training step."""
         ...
 
@@ -53,11 +51,13 @@ class Objective(Protocol):
         rollout: Rollout,
         conditioning: Conditioning,
         advantages: Tensor,
-        generator: torch.Generator,
+        draws: Draws,
     ) -> Iterator[LossTerm]:
         """The terms to minimise, lazily, so that one graph lives at a time.
 
-        Samples whose advantage ([B]) is nan contribute nothing; if all are nan there are no terms.
+        Advantages are those of the whole batch, of which the B samples of the rollout are rows ``draws.first`` and on;
+        every process holds as many. Samples whose advantage is nan contribute nothing; if all are nan there are no
+        terms. The losses of all processes add up to the whole batch's, and each yields as many terms as the others.
         """
         ...
 
@@ -88,13 +88,19 @@ def summarise(terms: Sequence[tuple[Mapping[str, float], int]]) -> dict[str, flo
     return summary
 
 
-def valid_chunks(advantages: Tensor, micro_batch: int | None) -> list[slice]:
-    """The chunks of the batch in which at least one sample has an advantage.
+def valid_by_process(advantages: Tensor, here: int) -> Tensor:
+    """Which samples have an advantage: [processes, here] bool on the CPU, of a batch spread evenly over processes."""
+    return advantages.isfinite().cpu().reshape(-1, here)
 
-    Chunks are those of the rollout, never thinned out, so that the network sees the very batches it sampled with.
+
+def valid_chunks(valid: Tensor, micro_batch: int | None) -> list[slice]:
+    """The chunks of a process's samples in which, in any process, a sample has an advantage (``valid_by_process``).
+
+    Chunks are those of the rollout, never thinned out, so that the network sees the very batches it sampled with; and
+    they are the same ones in every process, so that a network whose weights are spread over them runs everywhere.
     """
-    valid = advantages.isfinite()
-    return [part for part in chunks(len(advantages), micro_batch) if bool(valid[part].any())]
+    anywhere = valid.any(0)
+    return [part for part in chunks(len(anywhere), micro_batch) if bool(anywhere[part].any())]
 
 
 def split_evenly(items: Sequence[T], parts: int) -> list[Sequence[T]]:

@@ -20,9 +20,10 @@ from worldr1.data.atomic import whole_directory
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
 from worldr1.rl.batch import fixed_batch
+from worldr1.rl.draws import step_draws
 from worldr1.rl.nft import stratified_times
 from worldr1.rl.objectives import LossTerm
-from worldr1.rl.seeds import Stream, generator, seed_of
+from worldr1.rl.seeds import Stream, seed_of
 from worldr1.sampling.rollout import chunks, rollout
 
 logger = logging.getLogger(__name__)
@@ -58,14 +59,14 @@ class Preservation:
         x_t = (1 - t) x0 + t eps with base samples x0, chosen by (seed, step), and t spread over [0.05, 1].
         """
         s = self._settings
-        draws = generator(Stream.PRESERVE, self._seed, step)
         count = min(s.per_step, len(self._latents))
-        rows = torch.randperm(len(self._latents), generator=draws)[:count]
-        times = stratified_times(count, 1, _TIME_RANGE, draws)[0]
+        draws = step_draws(Stream.PRESERVE, self._seed, step, count)
+        rows = torch.randperm(len(self._latents), generator=draws.shared)[:count]
+        times = stratified_times(count, 1, _TIME_RANGE, draws.shared)[0]
         for part in chunks(count, self._micro_batch):
             x0, t = self._latents[rows[part]].to(policy.device), times[part].to(policy.device)
             level = t.reshape(-1, *[1] * (x0.ndim - 1))
-            eps = torch.randn(x0.shape, generator=draws).to(policy.device)
+            eps = draws.normal(range(part.start, part.stop), x0.shape[1:]).to(policy.device)
             x = (1 - level) * x0 + level * eps
             text = policy.encode([self._prompts[int(row)] for row in rows[part]])
             with torch.no_grad(), policy.base():

@@ -17,6 +17,7 @@ from worldr1.recipes.settings import OptimiserSettings, Recipe
 from worldr1.rl.advantage import Advantages, group_advantages
 from worldr1.rl.batch import TrainingPrompts, training_batch
 from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from worldr1.rl.draws import step_draws
 from worldr1.rl.ema import Ema, warm_decay
 from worldr1.rl.held_out import HeldOut
 from worldr1.rl.metrics import MetricsWriter, Value
@@ -25,7 +26,7 @@ from worldr1.rl.preserve import Preservation
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
 from worldr1.rl.scoring import Composer, decode, reward_means, score
-from worldr1.rl.seeds import Stream, generator
+from worldr1.rl.seeds import Stream
 from worldr1.rl.signal import component_spreads, silent_sentence, training_signal
 from worldr1.rl.state import TrainingState
 from worldr1.sampling.rollout import Rollout
@@ -135,7 +136,7 @@ class Trainer:
             step,
         )
         conditioning = policy.encode(batch.prompts)
-        draws = generator(Stream.ROLLOUT, recipe.seed, step)
+        draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(batch.prompts))
         made = parts.objective.collect(policy, conditioning, batch.noise.to(policy.device), draws, step)
         videos = decode(policy, made.latents, recipe.sampling.micro_batch)
         sampled = time.perf_counter()
@@ -175,7 +176,7 @@ class Trainer:
         rate = learning_rate(recipe.optimiser, step, recipe.schedule.total_steps)
         for group in self._state.optimiser.param_groups:
             group["lr"] = rate
-        draws = generator(Stream.LOSS, recipe.seed, step)
+        draws = step_draws(Stream.LOSS, recipe.seed, step, len(made))
         terms, norms = [], []
         self._state.optimiser.zero_grad(set_to_none=True)
         for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws):

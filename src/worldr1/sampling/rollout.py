@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from worldr1.policy.base import Conditioning, Policy
 from worldr1.sampling.stepper import Law, log_prob, ode_step, stochastic_step
 
 Observer = Callable[[int, Tensor], None]
+Generators = torch.Generator | Sequence[torch.Generator] | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def rollout(
     sigmas: Tensor,
     window: tuple[int, int] | None = None,
     eta: float = 0.7,
-    generator: torch.Generator | None = None,
+    generator: Generators = None,
     *,
     law: Law = "sde",
     micro_batch: int | None = None,
@@ -62,16 +63,19 @@ def rollout(
         sigmas: [S + 1] decreasing, from 1 to 0.
         window: (first, last + 1) stochastic steps, 0 <= first < last + 1 <= S, shared by the whole batch.
         eta: amount of noise of the stochastic steps.
-        generator: of their noise, drawn on its own device; None uses torch's global one.
+        generator: of their noise, drawn on its own device: one for the batch, or one for each of the B samples, whose
+            noise then does not depend on the others; None uses torch's global one.
         law: kind of the stochastic steps.
         micro_batch: how many samples go through the network at once; None takes all.
         observe: called with (i, state at sigmas[i]) for i = 0 ... S.
 
     Raises:
         ValueError: for a schedule that does not decrease, a window outside it, eta <= 0 with a window, or (``"cps"``) a
-            window that holds the step to sigma 0, which has no noise.
+            window that holds the step to sigma 0, which has no noise; or another number of generators than samples.
     """
     _check(sigmas, window, eta, law)
+    if isinstance(generator, Sequence) and len(generator) != len(noise):
+        raise ValueError(f"{len(generator)} generators for {len(noise)} samples; give one each, or one for all")
     first, end = window or (0, 0)
     x = noise.float()
     states: list[Tensor] = []
@@ -114,7 +118,11 @@ def _velocity(policy: Policy, x: Tensor, sigma: Tensor, conditioning: Conditioni
     return torch.cat(parts)
 
 
-def _normal_like(x: Tensor, generator: torch.Generator | None) -> Tensor:
+def _normal_like(x: Tensor, generator: Generators) -> Tensor:
+    if isinstance(generator, Sequence):
+        return torch.stack([torch.randn(x.shape[1:], generator=one, device=one.device) for one in generator]).to(
+            x.device
+        )
     device = x.device if generator is None else generator.device
     return torch.randn(x.shape, generator=generator, device=device).to(x.device)
 
