@@ -140,3 +140,10 @@ def test_a_file_that_is_no_video_is_told(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_nan_becomes_none(scores: VideoScores) -> None:
     assert replace(scores, psnr=math.nan).to_dict()["psnr"] is None
+
+
+def test_white_noise_is_no_consistent_world() -> None:
+    noise = torch.rand(7, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    measured = worldr1.score(noise)
+    assert measured.recon < 0.05
+    assert any("hardly resemble each other" in warning for warning in measured.warnings)

@@ -78,8 +78,32 @@ def test_blur_and_emptiness_do_not_pay(clips, scored) -> None:
 def test_grain_does_not_raise_the_evidence(clips) -> None:
     sharp = clips[0][0].video
     noisy = (sharp + 0.05 * torch.randn(sharp.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    assert evidence(noisy) <= 1.0
-    assert evidence(sharp) > 0.9
+    assert 0.9 < evidence(sharp) <= evidence(noisy) <= 1.0
+
+
+@pytest.mark.parametrize("size", [(48, 64), (64, 64), (240, 416)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_white_noise_gives_no_evidence(size: tuple[int, int], channels: int) -> None:
+    noise = torch.rand(5, channels, *size, generator=torch.Generator().manual_seed(2)).expand(-1, 3, -1, -1)
+    assert evidence(noise) == 0.0
+
+
+def test_no_picture_is_taken_for_noise(clips) -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = torch.fft.fftfreq(64)[:, None], torch.fft.fftfreq(64)
+    amplitude = (rows.square() + columns.square()).sqrt().clamp(min=1 / 64).reciprocal()
+    clouds = torch.fft.ifft2(torch.fft.fft2(torch.randn(5, 3, 64, 64, generator=generator)) * amplitude).real
+    pictures = [clip.video for kind in clips[:2] for clip in kind] + [0.5 + 0.2 * clouds / clouds.std()]
+    for picture in pictures:
+        fine, coarse = (energy_of_differences(functional.avg_pool2d(picture, size)) for size in (1, 2))
+        expected = min(1.0, fine / (0.46 * coarse)) * min(1.0, coarse**0.5 / 0.03)
+        assert expected > 0.5
+        assert evidence(picture) == pytest.approx(expected, rel=1e-5)
+
+
+def energy_of_differences(pictures: torch.Tensor) -> float:
+    across, down = pictures[..., 1:] - pictures[..., :-1], pictures[..., 1:, :] - pictures[..., :-1, :]
+    return float((across**2).mean() + (down**2).mean())
 
 
 def test_a_fixed_camera_scores_stillness() -> None:
