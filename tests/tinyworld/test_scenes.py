@@ -1,5 +1,7 @@
 """Scenes: captions, splits and what the ray tracer draws, against closed forms and reprojection."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,17 @@ def test_depth_of_wall_floor_and_sphere_is_exact() -> None:
     sphere = render_clip(_scene(z=1.0), Trajectory.from_moves(("fixed",), 5))
     assert int(sphere.object_mask[0, 43, 32]) == 1
     assert sphere.depth[0, 44, 31:33].mean() == pytest.approx(0.85, abs=0.02)
+
+
+def test_a_scene_without_objects_is_named_by_its_place_and_drawn_empty() -> None:
+    scene = replace(_scene(), solids=())
+    assert scene.caption == "in a checkered room"
+    assert prompt_of(scene, ("push in",)) == "camera push in. in a checkered room"
+    assert parse_moves(prompt_of(scene, ("push in",))) == ("push in",)
+    assert not scene.dynamic
+    clip = render_clip(scene, Trajectory.from_moves(("push in",), 5))
+    assert int(clip.object_mask.max()) == 0
+    assert clip.prompt == "camera push in. in a checkered room"
 
 
 @pytest.mark.parametrize("move", ["push in", "orbit left", "move right", "pan left", "pull right"])

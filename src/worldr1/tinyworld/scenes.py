@@ -36,7 +36,7 @@ class Scene:
 
     Attributes:
         setting: index into `vocabulary.SETTINGS`.
-        solids: one or two objects.
+        solids: one or two objects; none where a scene has been emptied.
         wall_z: depth of the back wall.
         phase: offset of the surface textures along x and z, in scene depths.
     """
@@ -58,10 +58,13 @@ class Scene:
 
     @property
     def caption(self) -> str:
-        """The scene in words, without the camera."""
+        """The scene in words, without the camera; of a scene without objects, only where it is."""
+        phrase = SETTINGS[self.setting].phrase
+        if not self.solids:
+            return phrase
         named = [f"a {o.color} {o.shape}" + (f" {o.motion}" if o.motion else "") for o in self.solids]
         joint = " beside " if self.solids[0].motion else " and "
-        return f"{joint.join(named)} {SETTINGS[self.setting].phrase}"
+        return f"{joint.join(named)} {phrase}"
 
 
 def prompt_of(scene: Scene, moves: tuple[str, ...]) -> str:
