@@ -12,14 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import Parameter
 
 from worldr1.policy.base import Conditioning, Policy
+from worldr1.policy.sharding import fill, shard, whole
 from worldr1.policy.swap import swapped
 from worldr1.recipes import Recipe, save_recipe
 from worldr1.rewards.types import Sample, Scores
 from worldr1.rl.batch import TrainingPrompts
+from worldr1.rl.distributed import World
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
 from worldr1.rl.nft import DiffusionNFT, NFTSettings
 from worldr1.rl.objectives import Objective
@@ -37,22 +40,39 @@ PROMPTS = TrainingPrompts(
 )
 
 
+class Affine(nn.Module):
+    """scale x + shift, per channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale, self.shift = Parameter(torch.full((4,), 0.5)), Parameter(torch.zeros(4))
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return latents * self.scale.view(1, -1, 1, 1, 1) + self.shift.view(1, -1, 1, 1, 1)
+
+
 class ToyPolicy:
     """v = scale x + shift, per channel; a video is its first three channels, brightened and enlarged."""
 
     device = torch.device("cpu")
 
     def __init__(self) -> None:
-        self._parameters = {"scale": Parameter(torch.full((4,), 0.5)), "shift": Parameter(torch.zeros(4))}
-        self._frozen = [parameter.detach().clone() for parameter in self._parameters.values()]
+        self._network = Affine()
+        self._freeze_base()
+
+    def _freeze_base(self) -> None:
+        self._frozen = [parameter.detach().clone() for parameter in self.trainable_parameters()]
+
+    def shard(self, mesh: DeviceMesh) -> None:
+        shard(self._network, [], mesh)
+        self._freeze_base()
 
     def encode(self, prompts: Sequence[str]) -> Conditioning:
         return Conditioning(torch.tensor([[[float(len(prompt) % 7)]] for prompt in prompts]))
 
     def velocity(self, latents: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        scale, shift = (self._parameters[name].view(1, -1, 1, 1, 1) for name in ("scale", "shift"))
         text = conditioning.embeds.mean((1, 2)).view(-1, 1, 1, 1, 1)
-        return latents * scale + shift + 0.01 * text * sigma.view(-1, 1, 1, 1, 1)
+        return self._network(latents) + 0.01 * text * sigma.view(-1, 1, 1, 1, 1)
 
     @contextmanager
     def base(self) -> Iterator[None]:
@@ -71,22 +91,22 @@ class ToyPolicy:
         return torch.linspace(1, 0, steps + 1)
 
     def trainable_parameters(self) -> list[Parameter]:
-        return list(self._parameters.values())
+        return list(self._network.parameters())
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self._parameters.items()}
+        return {name: parameter.detach() for name, parameter in self._network.named_parameters()}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        for name, parameter in self._parameters.items():
-            parameter.copy_(state[name])
+        for name, parameter in self._network.named_parameters():
+            fill(parameter, state[name])
 
-    def save(self, directory: str | Path) -> None:
+    def save(self, directory: str | Path | None) -> None:
         from safetensors.torch import save_file
 
-        save_file(
-            {name: tensor.clone() for name, tensor in self.state_dict().items()}, Path(directory) / "toy.safetensors"
-        )
+        gathered = {name: whole(tensor).clone() for name, tensor in self.state_dict().items()}
+        if directory is not None:
+            save_file(gathered, Path(directory) / "toy.safetensors")
 
 
 class Brightness:
@@ -131,7 +151,11 @@ def objective_of(recipe: Recipe, policy: Policy) -> Objective:
 
 
 def toy_trainer(
-    recipe: Recipe, run: RunDirectory, policy: Policy | None = None, reward: Brightness | None = None
+    recipe: Recipe,
+    run: RunDirectory,
+    policy: Policy | None = None,
+    reward: Brightness | None = None,
+    world: World | None = None,
 ) -> Trainer:
     policy = policy or ToyPolicy()
     parts = Parts(
@@ -141,7 +165,7 @@ def toy_trainer(
         PROMPTS,
         ["camera pull left. a cup", "a cup, spinning"],
     )
-    return Trainer(recipe, parts, run)
+    return Trainer(recipe, parts, run, world)
 
 
 def main() -> None:

@@ -86,6 +86,9 @@ class Policy(Protocol):
         """Put back what :meth:`state_dict` gave, in place."""
         ...
 
-    def save(self, directory: str | Path) -> None:
-        """Write the trained weights so that the model family's own pipeline loads them."""
+    def save(self, directory: str | Path | None) -> None:
+        """Write the trained weights so that the model family's own pipeline loads them.
+
+        Where weights are spread over processes all must call it; those that give no directory only give their parts.
+        """
         ...

@@ -14,10 +14,12 @@ from torch.nn import Parameter
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worldr1.policy.base import Conditioning
+from worldr1.policy.sharding import fill, shard, whole
 from worldr1.policy.swap import swapped
 
 if TYPE_CHECKING:
     from diffusers.pipelines.wan.pipeline_wan import WanPipeline
+    from torch.distributed.device_mesh import DeviceMesh
 
 ADAPTER = "default"
 
@@ -89,6 +91,7 @@ class WanPolicy:
         self.shift = flow_shift(pipeline.scheduler.config)
         self._embeds: dict[str, Tensor] = {}
         self._in_base = False
+        self._sharded = False
         self._transformer = pipeline.transformer.eval()
         pipeline.vae.requires_grad_(False).eval()
         pipeline.text_encoder.requires_grad_(False).eval()
@@ -215,27 +218,43 @@ class WanPolicy:
                 f"the state does not fit this policy: {len(different)} names differ, first {different[0]!r}"
             )
         for name, parameter in self._trainable.items():
-            parameter.copy_(state[name])
+            fill(parameter, state[name])
 
-    def save(self, directory: str | Path) -> None:
+    def shard(self, mesh: DeviceMesh) -> None:
+        """Spread the transformer's weights over the processes of ``mesh`` (FSDP2).
+
+        Before any optimizer or copy of the parameters; from then on all processes must run the network together.
+        """
+        shard(self._transformer, list(self._transformer.blocks), mesh)
+        self._sharded = True
+        named = self._transformer.named_parameters()
+        self._trainable = {name: parameter for name, parameter in named if parameter.requires_grad}
+        self._frozen = [] if self.lora else [parameter.detach().clone() for parameter in self._trainable.values()]
+
+    def save(self, directory: str | Path | None) -> None:
         """Write what was trained.
 
         With adapters: ``pytorch_lora_weights.safetensors`` for ``WanPipeline.load_lora_weights``, alpha included.
-        Without: the whole pipeline for ``WanPipeline.from_pretrained``.
+        Without: the whole pipeline for ``WanPipeline.from_pretrained``. No directory: only give parts of the weights.
 
         Raises:
             ValueError: by a policy that only samples.
         """
         if self.samples_only:
             raise ValueError("this policy only samples: it has trained nothing that could be saved")
+        gathered = {name: whole(tensor).cpu() for name, tensor in self._trainable.items()} if self._sharded else None
+        if directory is None:
+            return
         if self.lora is None:
-            self.pipeline.save_pretrained(str(directory))
+            pipeline = self.pipeline if gathered is None else _with_weights(self.pipeline, gathered)
+            pipeline.save_pretrained(str(directory))
             return
         from peft.utils import get_peft_model_state_dict
 
+        layers = get_peft_model_state_dict(self._transformer, state_dict=gathered, adapter_name=ADAPTER)
         self.pipeline.save_lora_weights(
             str(directory),
-            transformer_lora_layers=get_peft_model_state_dict(self._transformer, adapter_name=ADAPTER),
+            transformer_lora_layers=layers,
             transformer_lora_adapter_metadata=self._transformer.peft_config[ADAPTER].to_dict(),
         )
 
@@ -294,6 +313,16 @@ def flow_shift(config: Mapping[str, Any]) -> float:
         if config.get(key) is not None:
             return float(config[key])
     raise ValueError("the scheduler's config has neither `shift` nor `flow_shift`; use a flow-matching scheduler")
+
+
+def _with_weights(pipeline: WanPipeline, weights: Mapping[str, Tensor]) -> WanPipeline:
+    """The pipeline with an ordinary transformer of these weights in place of one that is spread over processes."""
+    from diffusers import WanTransformer3DModel
+
+    with torch.device("meta"):
+        transformer = WanTransformer3DModel.from_config(pipeline.transformer.config)
+    transformer.load_state_dict(dict(weights), assign=True)
+    return type(pipeline)(**{**pipeline.components, "transformer": transformer})
 
 
 def _make_trainable(transformer: torch.nn.Module, lora: LoraSettings | None) -> dict[str, Parameter]:

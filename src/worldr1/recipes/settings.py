@@ -328,6 +328,13 @@ class CheckpointSettings(Settings):
     """Older checkpoints are removed."""
 
 
+class ParallelSettings(Settings):
+    """How several processes, started by `torchrun`, hold the policy's weights."""
+
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """A copy in each process, or spread over them and gathered block by block (FSDP2)."""
+
+
 class Recipe(Settings):
     """Everything that decides a training run."""
 
@@ -346,3 +353,4 @@ class Recipe(Settings):
     optimiser: OptimiserSettings = OptimiserSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    parallel: ParallelSettings = ParallelSettings()

@@ -10,6 +10,7 @@ from worldr1.recipes.settings import Recipe
 from worldr1.recipes.weights import missing_sentence, required_weights
 from worldr1.rl.assemble_policy import load_policy, training_device
 from worldr1.rl.batch import TrainingPrompts
+from worldr1.rl.distributed import World
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
 from worldr1.rl.nft import DiffusionNFT, NFTSettings
 from worldr1.rl.objectives import Objective
@@ -26,8 +27,8 @@ _DYNAMIC_SHARE = 6
 """One dynamic prompt for so many main ones (about 500 for 3,000, as World-R1 has)."""
 
 
-def assemble(recipe: Recipe) -> Parts:
-    """Load and build all that a recipe names; what is small and may be wrong comes first.
+def assemble(recipe: Recipe, world: World | None = None) -> Parts:
+    """Load and build all that a recipe names, for this process of `world`; what is small and may be wrong comes first.
 
     Raises:
         FileNotFoundError: a model, critic or prompt file is missing.
@@ -39,6 +40,8 @@ def assemble(recipe: Recipe) -> Parts:
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
     _check_memory(recipe)
     policy = load_policy(recipe, [*prompts.main, *prompts.dynamic, *evaluation])
+    if world is not None and world.size > 1 and recipe.parallel.strategy == "fsdp":
+        policy.shard(world.mesh())
     return Parts(policy, build_objective(recipe, policy), build_composer(recipe), prompts, evaluation)
 
 

@@ -49,6 +49,7 @@ def training_batch(
     noise: NoiseSettings,
     seed: int,
     step: int,
+    here: range | None = None,
 ) -> Batch:
     """The batch of one training step; group g depends on (seed, step, g) only, its member m on (seed, step, g, m).
 
@@ -59,16 +60,26 @@ def training_batch(
         shape: (C, T, H, W) of the latents.
         noise: law and strength of the initial noise.
         seed, step: of the run, and of the training step from 0.
+        here: which groups to make; None makes all.
     """
+    here = range(groups) if here is None else here
     chosen = _choose(prompts, groups, seed, step)
-    seeds = [seed_of(Stream.NOISE, seed, step, g, m) for g in range(groups) for m in range(group_size)]
-    return _batch([prompt for prompt in chosen for _ in range(group_size)], seeds, frames, shape, noise)
+    seeds = [seed_of(Stream.NOISE, seed, step, g, m) for g in here for m in range(group_size)]
+    return _batch([chosen[g] for g in here for _ in range(group_size)], seeds, frames, shape, noise)
 
 
-def fixed_batch(prompts: Sequence[str], frames: int, shape: Shape, noise: NoiseSettings, seed: int) -> Batch:
-    """One video per prompt, with noise that depends on the seed and the prompt's place alone."""
-    seeds = [seed_of(Stream.EVALUATION, seed, index) for index in range(len(prompts))]
-    return _batch(prompts, seeds, frames, shape, noise)
+def fixed_batch(
+    prompts: Sequence[str], frames: int, shape: Shape, noise: NoiseSettings, seed: int, here: range | None = None
+) -> Batch:
+    """One video per prompt, with noise that depends on the seed and the prompt's place alone.
+
+    Args:
+        prompts, frames, shape, noise, seed: as of `training_batch`.
+        here: the places to make; beyond the end the last prompt comes again. None makes each once.
+    """
+    places = [min(place, len(prompts) - 1) for place in (range(len(prompts)) if here is None else here)]
+    seeds = [seed_of(Stream.EVALUATION, seed, place) for place in places]
+    return _batch([prompts[place] for place in places], seeds, frames, shape, noise)
 
 
 def _choose(prompts: Sequence[str], groups: int, seed: int, step: int) -> list[str]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldr1.data.atomic import whole_directory
+from worldr1.policy.sharding import part_of
 
 _NAME = re.compile(r"step-(\d{8})")
 
@@ -78,7 +79,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The state of an optimiser as named tensors "{parameter index}.{state name}"."""
     state = optimiser.state_dict()["state"]
-    return {f"{index}.{key}": torch.as_tensor(value) for index, entry in state.items() for key, value in entry.items()}
+    return {
+        f"{index}.{key}": value if isinstance(value, Tensor) else torch.as_tensor(value)
+        for index, entry in state.items()
+        for key, value in entry.items()
+    }
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
@@ -87,13 +92,15 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
     Raises:
         ValueError: an index belongs to no parameter.
     """
-    count = sum(len(group["params"]) for group in optimiser.param_groups)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    count = len(parameters)
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition(".")
         if int(index) >= count:
             raise ValueError(f"the checkpoint holds optimiser state of parameter {index}, the model has {count}")
-        state.setdefault(int(index), {})[key] = tensor
+        like = parameters[int(index)]
+        state.setdefault(int(index), {})[key] = part_of(tensor, like) if tensor.shape == like.shape else tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from worldr1.policy.base import Policy
+from worldr1.policy.sharding import fill, local
 from worldr1.policy.swap import swapped
 
 Decay = Callable[[int], float]
@@ -45,7 +46,7 @@ class Ema:
         """Move the average towards the policy's present weights."""
         weight = 1.0 - self._decay(self._updates)
         for average, parameter in zip(self._average, policy.trainable_parameters(), strict=True):
-            average.lerp_(parameter.detach().float(), weight)
+            local(average).lerp_(local(parameter).detach().float(), weight)
         self._updates += 1
 
     def applied(self, policy: Policy) -> AbstractContextManager[None]:
@@ -70,4 +71,4 @@ class Ema:
             )
         self._updates = int(state["updates"])
         for name, average in zip(self._names, self._average, strict=True):
-            average.copy_(torch.as_tensor(state[name]))
+            fill(average, torch.as_tensor(state[name]))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from worldr1.data.atomic import whole_directory, write_text
 from worldr1.evaluation.video import write_video
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
 from worldr1.rl.batch import Batch, fixed_batch
-from worldr1.rl.scoring import Composer, decode, reward_means, score
+from worldr1.rl.distributed import World
+from worldr1.rl.scoring import Composer, decode, first_scores, gather_scores, reward_means, score
 from worldr1.sampling.rollout import rollout
 
 
@@ -23,14 +27,18 @@ class HeldOut:
         recipe: clip, noise, sampling and evaluation settings.
         prompts: the held-out prompts, in order.
         samples: directory for the first `evaluation.videos` videos of each evaluation.
+        world: the processes that share the prompts; the main one writes.
     """
 
-    def __init__(self, policy: Policy, recipe: Recipe, prompts: Sequence[str], samples: Path) -> None:
+    def __init__(self, policy: Policy, recipe: Recipe, prompts: Sequence[str], samples: Path, world: World) -> None:
         self._recipe = recipe
+        self._prompts = tuple(prompts)
         self._samples = samples
+        self._world = world
         clip = recipe.clip
         shape = policy.latent_shape(clip.frames, clip.height, clip.width)
-        self._batch: Batch = fixed_batch(prompts, clip.frames, shape, recipe.noise, recipe.evaluation.seed)
+        here = world.share(len(prompts))
+        self._batch: Batch = fixed_batch(prompts, clip.frames, shape, recipe.noise, recipe.evaluation.seed, here)
 
     def evaluate(self, policy: Policy, composer: Composer, step: int) -> dict[str, float]:
         """Sample by the plain ODE, score with all components and keep some videos. Returns the metrics."""
@@ -39,10 +47,19 @@ class HeldOut:
         conditioning = policy.encode(self._batch.prompts)
         made = rollout(policy, conditioning, noise, policy.sigmas(sampling.steps), micro_batch=sampling.micro_batch)
         videos = decode(policy, made.latents, sampling.micro_batch)
-        kept = self._recipe.evaluation.videos
+        self._keep(videos, step)
+        scores = gather_scores(self._world, score(composer, self._batch, videos))
+        return reward_means(first_scores(scores, len(self._prompts)))
+
+    def _keep(self, videos: Tensor, step: int) -> None:
+        each = len(videos)
+        kept = min(self._recipe.evaluation.videos, len(self._prompts))
+        wanted = (self._world.bring(videos[index % each], owner=index // each) for index in range(kept))
+        if not self._world.main:
+            deque(wanted, maxlen=0)
+            return
         self._samples.mkdir(parents=True, exist_ok=True)
-        write_text(self._samples / "prompts.json", json.dumps(self._batch.prompts[:kept], indent=1))
+        write_text(self._samples / "prompts.json", json.dumps(self._prompts[:kept], indent=1))
         with whole_directory(self._samples / f"step-{step:08d}") as folder:
-            for index, video in enumerate(videos[:kept]):
+            for index, video in enumerate(wanted):
                 write_video(folder / f"{index:02d}.mp4", video)
-        return reward_means(score(composer, self._batch, videos))

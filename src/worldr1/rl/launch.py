@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from worldr1.recipes import Recipe, load_recipe, save_recipe
+from worldr1.rl.distributed import World, joined
 from worldr1.rl.run import RunDirectory, writing
 
 logger = logging.getLogger(__name__)
@@ -17,6 +19,7 @@ MAY_CHANGE = (
     "checkpoint.every",
     "checkpoint.keep",
     "evaluation.videos",
+    "parallel.strategy",
 )
 """Settings that a resumed run may change; all others decide what its metrics would have been."""
 
@@ -27,13 +30,14 @@ def start(recipe: Recipe, root: Path) -> None:
     Raises:
         ValueError: the directory holds a run already, or another process writes to it.
     """
-    run = RunDirectory(root)
-    if run.recipe.exists():
-        raise ValueError(
-            f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
-        )
-    with writing(run):
-        _train(recipe, run, resume=False)
+    with joined() as world:
+        run = RunDirectory(Path(world.agree(str(root))))
+        if world.agree(run.recipe.exists()):
+            raise ValueError(
+                f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
+            )
+        with _writing(run, world):
+            _train(recipe, run, world, resume=False)
 
 
 def resume(recipe: Recipe, root: Path) -> None:
@@ -48,8 +52,8 @@ def resume(recipe: Recipe, root: Path) -> None:
     forbidden = [name for name in changed if name not in MAY_CHANGE]
     if forbidden:
         raise ValueError(f"{forbidden[0]} cannot change in a run that goes on; only {', '.join(MAY_CHANGE)} can")
-    with writing(run):
-        _train(recipe, run, resume=True)
+    with joined() as world, _writing(run, world):
+        _train(recipe, run, world, resume=True)
 
 
 def stored_recipe(root: Path) -> Recipe:
@@ -70,14 +74,21 @@ def changes(first: Recipe, second: Recipe) -> list[str]:
     return [name for name in one if one[name] != other[name]]
 
 
-def _train(recipe: Recipe, run: RunDirectory, resume: bool) -> None:
+def _writing(run: RunDirectory, world: World) -> AbstractContextManager[None]:
+    return writing(run) if world.main else nullcontext()
+
+
+def _train(recipe: Recipe, run: RunDirectory, world: World, resume: bool) -> None:
     from worldr1.rl.assemble import assemble
     from worldr1.rl.trainer import Trainer
 
     logger.info("run directory %s", run.root)
-    parts = assemble(recipe)
-    save_recipe(recipe, run.recipe)
-    Trainer(recipe, parts, run).fit(resume)
+    parts = assemble(recipe, world)
+    if world.main:
+        save_recipe(recipe, run.recipe)
+    Trainer(recipe, parts, run, world).fit(resume)
+    if not world.main:
+        return
     if importlib.util.find_spec("worldr1.evaluation.report") is not None:
         from worldr1.evaluation.report import write_report
 

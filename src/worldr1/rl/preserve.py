@@ -20,6 +20,7 @@ from worldr1.data.atomic import whole_directory
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
 from worldr1.rl.batch import fixed_batch
+from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
 from worldr1.rl.nft import stratified_times
 from worldr1.rl.objectives import LossTerm
@@ -41,29 +42,39 @@ class Preservation:
         recipe: `preserve`, clip, noise, sampling and seed are used.
         prompts: dynamic prompts; the first `preserve.samples` are used.
         place: directory of the samples. They are made when it does not exist, so that a resumed run has the same ones.
+        world: the processes that share the work; None is this one alone.
     """
 
-    def __init__(self, policy: Policy, recipe: Recipe, prompts: Sequence[str], place: Path) -> None:
+    def __init__(
+        self, policy: Policy, recipe: Recipe, prompts: Sequence[str], place: Path, world: World | None = None
+    ) -> None:
         self._settings, self._seed = recipe.preserve, recipe.seed
         self._micro_batch = recipe.sampling.micro_batch
         self._prompts = list(prompts[: recipe.preserve.samples])
-        if not place.is_dir():
+        self._world = world = world or World()
+        if not world.agree(place.is_dir()):
             logger.info("the base samples %d dynamic prompts, which it shall go on to make so", len(self._prompts))
-            with whole_directory(place) as folder:
-                save_file({"latents": self._sample(policy, recipe)}, folder / _FILE)
+            latents = self._sample(policy, recipe)
+            if world.main:
+                with whole_directory(place) as folder:
+                    save_file({"latents": latents}, folder / _FILE)
+            world.barrier()
         self._latents = load_file(place / _FILE)["latents"]
 
     def losses(self, policy: Policy, step: int) -> Iterator[LossTerm]:
         """weight |v(x_t, t) - v_base(x_t, t)|^2, mean over a few samples and their elements, in micro-batches.
 
-        x_t = (1 - t) x0 + t eps with base samples x0, chosen by (seed, step), and t spread over [0.05, 1].
+        x_t = (1 - t) x0 + t eps with base samples x0, chosen by (seed, step), and t spread over [0.05, 1]. The losses
+        of all processes add up to it; where samples cannot be shared out evenly, the last comes again and counts 0.
         """
         s = self._settings
         count = min(s.per_step, len(self._latents))
-        draws = step_draws(Stream.PRESERVE, self._seed, step, count)
-        rows = torch.randperm(len(self._latents), generator=draws.shared)[:count]
-        times = stratified_times(count, 1, _TIME_RANGE, draws.shared)[0]
-        for part in chunks(count, self._micro_batch):
+        here = self._world.share(count)
+        draws = step_draws(Stream.PRESERVE, self._seed, step, len(here), here.start)
+        chosen = torch.randperm(len(self._latents), generator=draws.shared)[:count]
+        places = torch.tensor(here).clamp(max=count - 1)
+        rows, times = chosen[places], stratified_times(count, 1, _TIME_RANGE, draws.shared)[0, places]
+        for part in chunks(len(here), self._micro_batch):
             x0, t = self._latents[rows[part]].to(policy.device), times[part].to(policy.device)
             level = t.reshape(-1, *[1] * (x0.ndim - 1))
             eps = draws.normal(range(part.start, part.stop), x0.shape[1:]).to(policy.device)
@@ -72,18 +83,19 @@ class Preservation:
             with torch.no_grad(), policy.base():
                 kept = policy.velocity(x, t, text)
             distance = (policy.velocity(x, t, text) - kept).square().flatten(1).mean(1)
-            statistics = {"preserved_distance": float(distance.detach().mean())}
-            yield LossTerm(s.weight * distance.sum() / count, statistics, len(x0), end_of_update=False)
+            distance = distance[: max(0, count - here[part.start])]
+            statistics = {"preserved_distance": float(distance.detach().mean())} if len(distance) else {}
+            yield LossTerm(s.weight * distance.sum() / count, statistics, len(distance), end_of_update=False)
 
     def _sample(self, policy: Policy, recipe: Recipe) -> Tensor:
         clip, sampling = recipe.clip, recipe.sampling
         shape = policy.latent_shape(clip.frames, clip.height, clip.width)
-        batch = fixed_batch(
-            self._prompts, clip.frames, shape, recipe.noise, seed_of(Stream.PRESERVE, recipe.seed) % 2**31
-        )
+        count = len(self._prompts)
+        seed, here = seed_of(Stream.PRESERVE, recipe.seed) % 2**31, self._world.share(count)
+        batch = fixed_batch(self._prompts, clip.frames, shape, recipe.noise, seed, here)
         made = []
         for part in chunks(len(batch.prompts), sampling.micro_batch or _SAMPLES_AT_ONCE):
             text, noise = policy.encode(batch.prompts[part]), batch.noise[part].to(policy.device)
             with policy.base():
                 made.append(rollout(policy, text, noise, policy.sigmas(sampling.steps)).latents.cpu())
-        return torch.cat(made)
+        return self._world.gather(torch.cat(made))[:count]

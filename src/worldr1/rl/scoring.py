@@ -11,6 +11,7 @@ from torch import Tensor
 from worldr1.policy.base import Policy
 from worldr1.rewards.types import Sample, Scores
 from worldr1.rl.batch import Batch
+from worldr1.rl.distributed import World
 from worldr1.sampling.rollout import chunks
 
 
@@ -39,6 +40,17 @@ def score(composer: Composer, batch: Batch, videos: Tensor, use_3d: bool = True)
     if scores.total.shape != (len(videos),):
         raise ValueError(f"the reward gave {list(scores.total.shape)} totals for {len(videos)} videos")
     return scores
+
+
+def gather_scores(world: World, scores: Scores) -> Scores:
+    """The scores of all processes, by rank."""
+    components = {name: world.gather(values) for name, values in scores.components.items()}
+    return Scores(components, world.gather(scores.total))
+
+
+def first_scores(scores: Scores, count: int) -> Scores:
+    """The scores of the first `count` videos."""
+    return Scores({name: values[:count] for name, values in scores.components.items()}, scores.total[:count])
 
 
 def reward_means(scores: Scores) -> dict[str, float]:

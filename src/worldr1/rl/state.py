@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from worldr1.policy.base import Policy
+from worldr1.policy.sharding import is_sharded, whole
 from worldr1.rl.checkpoint import Checkpoint, optimiser_tensors, restore_optimiser
 from worldr1.rl.ema import Ema
 from worldr1.rl.objectives import Objective
@@ -23,14 +24,20 @@ class TrainingState:
     ema: Ema
     optimiser: torch.optim.Optimizer
 
-    def checkpoint(self, step: int, minutes: float) -> Checkpoint:
-        """What a run needs to go on with `step`, `minutes` of training behind it."""
+    def checkpoint(self, step: int, minutes: float, main: bool = True) -> Checkpoint:
+        """What a run needs to go on with `step`, `minutes` of training behind it.
+
+        Tensors that are spread over processes are gathered, one after another, into the memory of the CPU; all of the
+        processes must ask together, and those that are not `main` only give their parts.
+        """
         tensors: dict[str, Tensor] = {}
         values: dict[str, float] = {"minutes": minutes}
         for part, state in self._parts().items():
             for name, value in state.items():
                 if isinstance(value, Tensor):
-                    tensors[f"{part}/{name}"] = value
+                    gathered = whole(value)
+                    if main:
+                        tensors[f"{part}/{name}"] = gathered.cpu() if is_sharded(value) else gathered
                 else:
                     values[f"{part}/{name}"] = value
         return Checkpoint(step, tensors, values)

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from worldr1.data.atomic import whole_directory
 from worldr1.policy.base import Conditioning, Policy
+from worldr1.policy.sharding import whole
 from worldr1.recipes.settings import OptimiserSettings, Recipe
 from worldr1.rl.advantage import Advantages, group_advantages
 from worldr1.rl.batch import TrainingPrompts, training_batch
 from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
 from worldr1.rl.ema import Ema, warm_decay
 from worldr1.rl.held_out import HeldOut
@@ -25,7 +28,7 @@ from worldr1.rl.objectives import LossTerm, Objective, summarise
 from worldr1.rl.preserve import Preservation
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
-from worldr1.rl.scoring import Composer, decode, reward_means, score
+from worldr1.rl.scoring import Composer, decode, gather_scores, reward_means, score
 from worldr1.rl.seeds import Stream
 from worldr1.rl.signal import component_spreads, silent_sentence, training_signal
 from worldr1.rl.state import TrainingState
@@ -54,15 +57,25 @@ class Parts:
 
 
 class Trainer:
-    """One run in one directory.
+    """One run in one directory, by one process or by several, which share the groups of every step.
 
     Args:
         recipe: the settings.
-        parts: what they describe.
-        run: where to write; the caller holds its lock.
+        parts: what they describe; in every process the same.
+        run: where to write; the caller holds its lock. All processes must see it.
+        world: the processes; None is this one alone. The main one writes.
+
+    Raises:
+        ValueError: the groups of a step cannot be shared out evenly.
     """
 
-    def __init__(self, recipe: Recipe, parts: Parts, run: RunDirectory) -> None:
+    def __init__(self, recipe: Recipe, parts: Parts, run: RunDirectory, world: World | None = None) -> None:
+        self._world = world = world or World()
+        if recipe.schedule.groups % world.size:
+            raise ValueError(
+                f"schedule.groups is {recipe.schedule.groups}, which {world.size} processes cannot share; make it a "
+                f"multiple of {world.size}"
+            )
         self._recipe = recipe
         self._parts = parts
         self._run = run
@@ -78,9 +91,11 @@ class Trainer:
             parts.policy, parts.objective, Ema(parts.policy, warm_decay(settings.ema_decay)), optimiser
         )
         self._preservation = (
-            Preservation(parts.policy, recipe, parts.prompts.dynamic, run.preserved) if recipe.preserve.weight else None
+            Preservation(parts.policy, recipe, parts.prompts.dynamic, run.preserved, world)
+            if recipe.preserve.weight
+            else None
         )
-        self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples) if parts.held_out else None
+        self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples, world) if parts.held_out else None
 
     def fit(self, resume: bool = False) -> None:
         """Train to the end of the recipe, from the newest checkpoint of the run when resuming.
@@ -93,29 +108,40 @@ class Trainer:
         step, minutes = self._restore() if resume else (0, 0.0)
         schedule = self._recipe.schedule
         started = time.monotonic() - 60 * minutes
-        with MetricsWriter(self._run.metrics, self._run.tensorboard, resume_at=step if resume else None) as metrics:
+        with self._metrics(step if resume else None) as metrics:
             while step < schedule.total_steps:
                 every = self._recipe.evaluation.every
                 if step == 0 or (every and step % every == 0):
                     self._evaluate(step, metrics)
-                metrics.write("train", step, self._step(step))
+                values = self._step(step)
+                if metrics is not None:
+                    metrics.write("train", step, values)
                 step += 1
-                minutes = (time.monotonic() - started) / 60
+                minutes = self._world.agree((time.monotonic() - started) / 60)
                 out_of_time = schedule.max_minutes is not None and minutes >= schedule.max_minutes
                 last = out_of_time or step == schedule.total_steps
                 if last or step % self._recipe.checkpoint.every == 0:
-                    checkpoint = self._state.checkpoint(step, minutes)
-                    save_checkpoint(self._run.checkpoints, checkpoint, self._recipe.checkpoint.keep)
+                    self._save(step, minutes)
                 if last:
                     break
             self._evaluate(step, metrics)
         self._save_weights()
 
+    def _metrics(self, resume_at: int | None) -> AbstractContextManager[MetricsWriter | None]:
+        if self._world.main:
+            return MetricsWriter(self._run.metrics, self._run.tensorboard, resume_at)
+        return nullcontext()
+
+    def _save(self, step: int, minutes: float) -> None:
+        checkpoint = self._state.checkpoint(step, minutes, self._world.main)
+        if self._world.main:
+            save_checkpoint(self._run.checkpoints, checkpoint, self._recipe.checkpoint.keep)
+
     def _restore(self) -> tuple[int, float]:
-        found = list_checkpoints(self._run.checkpoints)
-        if not found:
+        newest = self._world.agree([path.name for path in list_checkpoints(self._run.checkpoints)][-1:])
+        if not newest:
             return 0, 0.0
-        checkpoint = load_checkpoint(found[-1])
+        checkpoint = load_checkpoint(self._run.checkpoints / newest[0])
         logger.info("resuming at step %d", checkpoint.step)
         return checkpoint.step, self._state.restore(checkpoint)
 
@@ -125,6 +151,7 @@ class Trainer:
         clip, schedule, policy = recipe.clip, recipe.schedule, parts.policy
         phase = self._phases.phase(step)
         began = time.perf_counter()
+        here = self._world.share(schedule.groups)
         batch = training_batch(
             parts.prompts.main if phase.use_3d else parts.prompts.dynamic,
             schedule.groups,
@@ -134,13 +161,15 @@ class Trainer:
             recipe.noise,
             recipe.seed,
             step,
+            here,
         )
         conditioning = policy.encode(batch.prompts)
-        draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(batch.prompts))
+        first = here.start * schedule.group_size
+        draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(batch.prompts), first)
         made = parts.objective.collect(policy, conditioning, batch.noise.to(policy.device), draws, step)
         videos = decode(policy, made.latents, recipe.sampling.micro_batch)
         sampled = time.perf_counter()
-        scores = score(parts.composer, batch, videos, phase.use_3d)
+        scores = gather_scores(self._world, score(parts.composer, batch, videos, phase.use_3d))
         weights, normalise = recipe.reward.weights, recipe.reward.normalise
         advantages = group_advantages(
             training_signal(scores, weights, schedule.group_size, normalise),
@@ -148,10 +177,10 @@ class Trainer:
             clip=recipe.advantage.bound,
             global_std=recipe.advantage.scale == "batch",
         )
-        if advantages.missing == len(batch.prompts):
+        if advantages.missing == len(advantages.values):
             raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
-        learned = self._update(made, conditioning, advantages, step)
+        learned = self._update(made, conditioning, advantages, step, first)
         ended = time.perf_counter()
         values: dict[str, Value] = {
             "phase": phase.kind,
@@ -170,14 +199,17 @@ class Trainer:
         logger.info("step %d/%d %s reward %.3f, %.1f s", step + 1, schedule.total_steps, phase.kind, total, seconds)
         return values
 
-    def _update(self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int) -> dict[str, Value]:
-        """All optimiser steps on one rollout. Returns what the objective tells, averaged."""
+    def _update(
+        self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int, first: int
+    ) -> dict[str, Value]:
+        """All optimiser steps on one rollout, whose first sample is the batch's `first`. Returns averages of it."""
         recipe, parts = self._recipe, self._parts
         rate = learning_rate(recipe.optimiser, step, recipe.schedule.total_steps)
         for group in self._state.optimiser.param_groups:
             group["lr"] = rate
-        draws = step_draws(Stream.LOSS, recipe.seed, step, len(made))
-        terms, norms = [], []
+        draws = step_draws(Stream.LOSS, recipe.seed, step, len(made), first)
+        terms: list[tuple[Mapping[str, float], int]] = []
+        norms = []
         self._state.optimiser.zero_grad(set_to_none=True)
         for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws):
             if term.end_of_update and self._preservation is not None:
@@ -187,31 +219,38 @@ class Trainer:
                 norms.append(self._descend(step))
         parts.objective.after_step(parts.policy)
         self._state.ema.update(parts.policy)
-        told: dict[str, Value] = {f"loss/{name}": value for name, value in summarise(terms).items()}
+        everywhere = [term for told in self._world.gather_values(terms) for term in told]
+        told: dict[str, Value] = {f"loss/{name}": value for name, value in summarise(everywhere).items()}
         return {**told, "gradient_norm": sum(norms) / len(norms) if norms else math.nan, "learning_rate": rate}
 
     def _descend(self, step: int) -> float:
         parameters = self._parts.policy.trainable_parameters()
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._recipe.optimiser.clip_norm))
+        self._world.sum_gradients(parameters)
+        norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self._recipe.optimiser.clip_norm)))
         if not math.isfinite(norm):
             raise ValueError(f"step {step}: the gradient's norm is {norm}; lower optimiser.lr or use float32")
         self._state.optimiser.step()
         self._state.optimiser.zero_grad(set_to_none=True)
         return norm
 
-    def _evaluate(self, step: int, metrics: MetricsWriter) -> None:
+    def _evaluate(self, step: int, metrics: MetricsWriter | None) -> None:
         if self._held_out is None:
             return
         began = time.perf_counter()
         with self._state.ema.applied(self._parts.policy):
             values = self._held_out.evaluate(self._parts.policy, self._parts.composer, step)
-        metrics.write("evaluation", step, {**values, "time/total": time.perf_counter() - began})
+        if metrics is not None:
+            metrics.write("evaluation", step, {**values, "time/total": time.perf_counter() - began})
         logger.info("held-out prompts before step %d: reward %.3f", step + 1, values["reward/total"])
 
     def _save_weights(self) -> None:
         final = self._run.lora if self._recipe.model.adapter == "lora" else self._run.pipeline
-        with self._state.ema.applied(self._parts.policy), whole_directory(final) as folder:
-            self._parts.policy.save(folder)
+        with self._state.ema.applied(self._parts.policy):
+            if not self._world.main:
+                self._parts.policy.save(None)
+                return
+            with whole_directory(final) as folder:
+                self._parts.policy.save(folder)
 
 
 def learning_rate(settings: OptimiserSettings, step: int, total_steps: int) -> float:

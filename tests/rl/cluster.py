@@ -1,0 +1,114 @@
+"""Runs of several processes, in a file of its own: torch is loaded once and forked from there.
+
+Usage: python cluster.py JOBS, where JOBS is a JSON list of the fields of `Job`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed.fsdp
+from toy import ToyPolicy, toy_recipe, toy_trainer
+
+from worldr1.policy.base import Policy
+from worldr1.recipes import Recipe
+from worldr1.rl.distributed import joined
+from worldr1.rl.run import RunDirectory
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run or a piece of it."""
+
+    run: str
+    size: int
+    strategy: str = "ddp"
+    objective: str = "nft"
+    total_steps: int = 20
+    resume: bool = False
+    pipeline: str | None = None
+    adapter: str = "lora"
+    scale: str = "group"
+
+
+def write_jobs(path: Path, jobs: list[Job]) -> None:
+    path.write_text(json.dumps([asdict(job) for job in jobs]))
+
+
+def recipe_of(job: Job) -> Recipe:
+    recipe = toy_recipe(job.objective, job.total_steps)
+    content = recipe.model_dump()
+    content["schedule"] |= {"groups": 4}
+    content["preserve"] |= {"per_step": 3, "samples": 2}
+    content["parallel"] |= {"strategy": job.strategy}
+    content["advantage"] |= {"scale": job.scale}
+    content["evaluation"] |= {"every": 7, "prompts": 3, "videos": 2}
+    content["checkpoint"] |= {"every": 5}
+    content["model"] |= {"adapter": job.adapter}
+    if job.pipeline:
+        content["optimiser"] |= {"lr": 1e-3}
+        content["schedule"] |= {"group_size": 2}
+    return Recipe.model_validate(content)
+
+
+def policy_of(job: Job) -> Policy:
+    if job.pipeline is None:
+        return ToyPolicy()
+    from diffusers import WanPipeline
+
+    from worldr1.policy.wan import LoraSettings, WanPolicy
+
+    torch.manual_seed(1)
+    loaded = WanPipeline.from_pretrained(job.pipeline)
+    lora = LoraSettings(rank=2, alpha=4) if job.adapter == "lora" else None
+    return WanPolicy(loaded, max_sequence_length=32, lora=lora)
+
+
+def train(job: Job) -> None:
+    """What every process of a job does."""
+    torch.set_num_threads(1)
+    recipe, policy, run = recipe_of(job), policy_of(job), RunDirectory(Path(job.run))
+    with joined() as world:
+        if world.main:
+            run.root.mkdir(exist_ok=True)
+        world.barrier()
+        if world.size > 1 and job.strategy == "fsdp":
+            policy.shard(world.mesh())  # type: ignore[attr-defined]
+        toy_trainer(recipe, run, policy, world=world).fit(job.resume)
+
+
+def _fork(job: Job) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    children = []
+    for rank in range(job.size):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
+        os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(job.size)}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "toy"}
+        code = 1
+        try:
+            train(job)
+            code = 0
+        except Exception:
+            traceback.print_exc()
+        os._exit(code)
+    for _ in children:
+        _, status = os.wait()
+        if status:
+            sys.exit(f"a process of {job} failed")
+
+
+if __name__ == "__main__":
+    for _job in json.loads(Path(sys.argv[1]).read_text()):
+        _fork(Job(**_job))
