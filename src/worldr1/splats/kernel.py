@@ -4,6 +4,10 @@ One work item is one horizontal band of one view. An item projects the Gaussians
 by depth, bins them into tiles and composites front to back. Items share nothing that they write and the functions
 release the interpreter's lock, so ranges of items may run in threads. The backward pass repeats projection, sorting
 and binning instead of storing them.
+
+All that the entries call is inlined into them by force. Otherwise a process that compiles calls the callees' own code
+and one that loads an entry from numba's on-disk cache calls the copies in there, which are optimised differently: the
+last bits of pictures would depend on whether the cache was warm.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -23,7 +27,7 @@ from worldr1.splats.kernel_projection import project, project_backward
 from worldr1.splats.kernel_tiles import composite, composite_backward
 
 
-@njit
+@njit(forceinline=True)
 def _prepare(means, scales, quats, opacities, colors, source, job, v, width, height, band):
     """Visible Gaussians of one item in depth order, and their tiles: splats, rect, index, offset, ids."""
     count = job[COUNT]

@@ -13,7 +13,7 @@ from worldr1.splats.kernel_layout import (
 )
 
 
-@njit
+@njit(forceinline=True)
 def depth_order(depth):
     """Indices that sort positive float32 depths upwards, stable: radix sort over three digits of 11 bits."""
     key, count = depth.view(np.uint32), len(depth)
@@ -33,7 +33,7 @@ def depth_order(depth):
     return order
 
 
-@njit
+@njit(forceinline=True)
 def bin_tiles(rect, top, tiles_x, tiles_y):
     """Gaussians of each tile in depth order: offsets [tiles+1] into ids. rect must already be in depth order."""
     spans = np.empty((len(rect), 4), np.int32)

@@ -80,7 +80,7 @@ def _jacobian(v, x, y, z, width, height):
     return v[FX] * iz, -v[FX] * tx * iz, v[FY] * iz, -v[FY] * ty * iz, f4(tx == rx), f4(ty == ry)
 
 
-@njit(error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def project(means, scales, quats, opacities, colors, source, job, v, width, height, band, out, rect, index):
     """Projects the Gaussians of one job; keeps those that can reach rows band[0] to band[1]. Returns their number.
 
@@ -125,7 +125,7 @@ def project(means, scales, quats, opacities, colors, source, job, v, width, heig
     return kept
 
 
-@njit(error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def project_backward(means, scales, quats, i, v, width, height, splat, d, out):
     """Gradient row `out` [14] of Gaussian i from the gradient d [10] of its projection `splat` [10]."""
     # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.

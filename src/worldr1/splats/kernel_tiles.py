@@ -51,7 +51,7 @@ def _exp_neg(s):
     return (p * p) * (p * p)
 
 
-@njit(fastmath=FAST)
+@njit(forceinline=True, fastmath=FAST)
 def composite(splats, rect, ids, x0, y0, width, y_end, image, last):
     """Composites the splats `ids` over the tile at (x0, y0) into image [H,W,5] and last [H,W].
 
@@ -97,7 +97,7 @@ def composite(splats, rect, ids, x0, y0, width, y_end, image, last):
             last[y0 + y, x0 + x] = np.int32(state[y, LATEST, x])
 
 
-@njit(error_model="numpy", fastmath=FAST)
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_image, d_splats):
     """Adds one tile's part of the gradient of the splats (columns as theirs) to d_splats [n,10].
 
