@@ -6,26 +6,22 @@ Writes a table in Markdown and `<date>-<cpu>.json` with all rows, the machine, t
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numba
 import torch
 from rich.logging import RichHandler
 
-from benchmarks import noise, reward, rollout, splats
-from benchmarks.machine import commit, cpu_name, describe
+from benchmarks import noise, perceptual, reward, rollout, splats
+from benchmarks.machine import cpu_name
 from benchmarks.measure import Row, Setting
-from benchmarks.table import markdown
-from worldr1.data.atomic import write_text
+from benchmarks.results import RESULTS, write
+from benchmarks.table import sentence
 
 logger = logging.getLogger("benchmarks")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
@@ -40,8 +36,9 @@ def main() -> None:
     for name, work in _chosen(options.only, setting).items():
         logger.info("%s ...", name)
         made.append(work())
-        logger.info("%s", _sentence(made[-1]))
-    _write(options.out, made, setting)
+        logger.info("%s", sentence(made[-1]))
+    path = write(options.out, made, setting.quick, cpu_name())
+    logger.info("wrote %s and %s", path, path.with_suffix(".md").name)
 
 
 def _arguments() -> argparse.Namespace:
@@ -61,7 +58,7 @@ def _chosen(only: str | None, setting: Setting) -> dict[str, Callable[[], Row]]:
     Raises ValueError when no row has such a name.
     """
     every: dict[str, Callable[[], Row]] = {}
-    for room in (noise, splats, reward, rollout):
+    for room in (noise, splats, reward, perceptual, rollout):
         every.update(room.rows(setting))
     if only is None:
         return every
@@ -70,30 +67,6 @@ def _chosen(only: str | None, setting: Setting) -> dict[str, Callable[[], Row]]:
     if not found:
         raise ValueError(f"--only {only} names no row; the rows are {', '.join(every)}")
     return found
-
-
-def _sentence(row: Row) -> str:
-    against = "" if row.peer is None else f", peer {row.peer:.4g} s, ratio {row.ratio:.4g}"
-    grows = "" if row.exponent is None else f", exponent {row.exponent:.2f}"
-    agrees = {None: "", True: ", agrees", False: ", DOES NOT AGREE"}[row.agrees]
-    return f"{row.name}: {row.ours:.4g} s{against}{grows}{agrees}"
-
-
-def _write(folder: Path, made: list[Row], setting: Setting) -> None:
-    now = datetime.now(timezone.utc)
-    cpu = re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
-    content = {
-        "date": now.isoformat(timespec="seconds"),
-        "commit": commit(),
-        "quick": setting.quick,
-        "machine": describe(),
-        "rows": [asdict(row) for row in made],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{now:%Y-%m-%d}-{cpu}.json"
-    write_text(path, json.dumps(content, indent=1) + "\n")
-    write_text(path.with_suffix(".md"), markdown(content, made))
-    logger.info("wrote %s and %s", path, path.with_suffix(".md").name)
 
 
 if __name__ == "__main__":

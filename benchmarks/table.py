@@ -1,4 +1,4 @@
-"""The rows as a table in Markdown."""
+"""The rows as a table in Markdown, and one row as a sentence."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ def markdown(content: Mapping[str, Any], made: Sequence[Row]) -> str:
         *(_line(_cells(row)) for row in made),
     ]
     return "\n".join(lines) + "\n"
+
+
+def sentence(row: Row) -> str:
+    """A row on one line, for the log."""
+    against = "" if row.peer is None else f", peer {row.peer:.4g} s, ratio {row.ratio:.4g}"
+    grows = "" if row.exponent is None else f", exponent {row.exponent:.2f}"
+    agrees = {None: "", True: ", agrees", False: ", DOES NOT AGREE"}[row.agrees]
+    return f"{row.name}: {row.ours:.4g} s{against}{grows}{agrees}"
 
 
 def _cells(row: Row) -> list[str]:
