@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import sys
 import traceback
@@ -25,14 +26,14 @@ from worldr1.rl.run import RunDirectory
 
 @dataclass(frozen=True)
 class Job:
-    """One run or a piece of it."""
+    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume."""
 
     run: str
     size: int
     strategy: str = "ddp"
     objective: str = "nft"
     total_steps: int = 20
-    resume: bool = False
+    goes_on: str | None = None
     pipeline: str | None = None
     adapter: str = "lora"
     scale: str = "group"
@@ -76,15 +77,16 @@ def train(job: Job) -> None:
     torch.set_num_threads(1)
     recipe, policy, run = recipe_of(job), policy_of(job), RunDirectory(Path(job.run))
     with joined() as world:
-        if world.main:
-            run.root.mkdir(exist_ok=True)
-        world.barrier()
         if world.size > 1 and job.strategy == "fsdp":
             policy.shard(world.mesh())  # type: ignore[attr-defined]
-        toy_trainer(recipe, run, policy, world=world).fit(job.resume)
+        toy_trainer(recipe, run, policy, world=world).fit(job.goes_on is not None)
 
 
 def _fork(job: Job) -> None:
+    if job.goes_on is None:
+        Path(job.run).mkdir()
+    else:
+        shutil.copytree(job.goes_on, job.run)
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]

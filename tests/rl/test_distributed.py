@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ from cluster import Job, recipe_of, write_jobs
 from safetensors.torch import load_file
 from toy import toy_trainer
 
+from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint
 from worldr1.rl.distributed import World
 from worldr1.rl.metrics import TIME_PREFIX, read_metrics
@@ -50,36 +50,76 @@ def _same_weights(first: Path, second: Path) -> None:
         torch.testing.assert_close(other.tensors[name], tensor, rtol=1e-4, atol=1e-5, msg=f"{second.name}: {name}")
 
 
-def _compare(folder: Path, base: Job, others: list[Job]) -> None:
-    """Runs against `base`, by one process; then the first of two processes, cut short, goes on with one and four."""
-    reference = replace(base, run=str(folder / "one"), size=1)
-    whole = [replace(job, run=str(folder / f"{job.strategy}-{job.size}")) for job in others]
+def _jobs(folder: Path, base: Job, others: list[tuple[str, int]]) -> list[Job]:
+    """One process, others of (strategy, processes), and the first of these cut short, gone on with by one and four."""
+    one = replace(base, run=str(folder / "one"))
+    whole = [replace(base, run=str(folder / f"{s}-{size}"), strategy=s, size=size) for s, size in others]
     cut = replace(whole[0], run=str(folder / "cut"), total_steps=10)
-    _run(folder, [reference, *whole, cut])
-    resumed = []
-    for size in (1, 4):
-        job = replace(whole[0], run=str(folder / f"resumed-{size}"), size=size, resume=True)
-        shutil.copytree(cut.run, job.run)
-        resumed.append(job)
-    _run(folder, resumed)
-    for job in (*whole, *resumed):
-        _same_metrics(Path(reference.run), Path(job.run))
-        _same_weights(Path(reference.run), Path(job.run))
-    videos = [{path.relative_to(job.run) for path in Path(job.run, "samples").rglob("*.mp4")} for job in whole]
-    assert all(len(kept) == 2 * 4 for kept in videos)
+    on = [replace(whole[0], run=str(folder / f"on-{size}"), size=size, goes_on=cut.run) for size in (1, 4)]
+    return [one, *whole, cut, *on]
+
+
+def _check(folder: Path) -> None:
+    runs = [path for path in folder.iterdir() if path.name not in ("one", "cut")]
+    assert len(runs) >= 3
+    for run in runs:
+        _same_metrics(folder / "one", run)
+        _same_weights(folder / "one", run)
+        videos = {
+            path.relative_to(run) for path in (run / "samples").rglob("*.mp4") if path.parent.name != "step-00000010"
+        }
+        assert len(videos) == 2 * 4
+
+
+@pytest.fixture(scope="module")
+def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("runs")
+    jobs = []
+    for objective, others, scale in (
+        ("nft", [("fsdp", 2), ("ddp", 4)], "group"),
+        ("grpo", [("ddp", 2), ("fsdp", 4)], "batch"),
+    ):
+        (root / objective).mkdir()
+        jobs += _jobs(root / objective, Job("", 1, objective=objective, scale=scale), others)
+    _run(root, jobs)
+    return root
 
 
 @pytest.mark.parametrize("objective", ["nft", "grpo"])
-def test_the_number_of_processes_changes_nothing(objective: str, tmp_path: Path) -> None:
-    base = Job("", 1, objective=objective, scale="batch" if objective == "grpo" else "group")
-    first, second = ("fsdp", "ddp") if objective == "nft" else ("ddp", "fsdp")
-    others = [replace(base, size=2, strategy=first), replace(base, size=4, strategy=second)]
-    _compare(tmp_path, base, others)
-    saved = [load_file(tmp_path / run / "lora" / "toy.safetensors") for run in ("one", f"{first}-2", "resumed-4")]
-    for name, tensor in saved[0].items():
-        assert float((tensor - (0.5 if name == "scale" else 0.0)).abs().max()) > 1e-3
+def test_the_number_of_processes_changes_nothing(objective: str, toy_runs: Path) -> None:
+    _check(toy_runs / objective)
+    saved = [
+        load_file(run / "lora" / "toy.safetensors") for run in (toy_runs / objective).iterdir() if run.name != "cut"
+    ]
+    start = {"scale": 0.5, "shift": 0.0}
+    for name, value in start.items():
+        assert float((saved[0][name] - value).abs().max()) > 1e-3
         for other in saved[1:]:
-            torch.testing.assert_close(other[name], tensor, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(other[name], saved[0][name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("adapter", "objective"), [("lora", "nft"), ("lora", "grpo"), ("full", "nft")])
+def test_a_wan_pipeline_learns_the_same_by_any_number_of_processes(
+    adapter: str, objective: str, tmp_path: Path
+) -> None:
+    from diffusers import WanPipeline
+
+    build_tiny_pipeline().save_pretrained(str(tmp_path / "pipeline"))
+    (tmp_path / "runs").mkdir()
+    base = Job("", 1, objective=objective, pipeline=str(tmp_path / "pipeline"), adapter=adapter)
+    _run(tmp_path, _jobs(tmp_path / "runs", base, [("fsdp", 2), ("ddp", 2)]))
+    _check(tmp_path / "runs")
+    loaded = []
+    for run in ("one", "fsdp-2"):
+        place = tmp_path / "runs" / run
+        pipeline = WanPipeline.from_pretrained(str(tmp_path / "pipeline" if adapter == "lora" else place / "pipeline"))
+        if adapter == "lora":
+            pipeline.load_lora_weights(str(place / "lora"))
+        loaded.append(pipeline.transformer.state_dict())
+    assert loaded[0].keys() == loaded[1].keys()
+    for name, tensor in loaded[0].items():
+        torch.testing.assert_close(loaded[1][name], tensor, rtol=1e-3, atol=1e-5)
 
 
 def test_groups_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def local(tensor: Tensor) -> Tensor:
 
 def whole(tensor: Tensor) -> Tensor:
     """The whole tensor; all processes that hold a part of it must ask together."""
-    return tensor.detach().full_tensor() if is_sharded(tensor) else tensor.detach()
+    return tensor.full_tensor().detach() if is_sharded(tensor) else tensor.detach()
 
 
 def part_of(value: Tensor, like: Tensor) -> Tensor:
