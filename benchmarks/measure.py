@@ -50,14 +50,6 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Setting:
-    """quick: small sizes, to see that everything runs; runs: pairs per row."""
-
-    quick: bool = False
-    runs: int = 3
-
-
-@dataclass(frozen=True)
 class Pairs:
     """Medians of interleaved runs and of their ratios, and peak memory."""
 
@@ -79,11 +71,11 @@ def clock_name() -> str:
     return "CPU seconds of the process" if torch.get_num_threads() == 1 else "wall-clock seconds"
 
 
-def timed(function: Callable[[], T]) -> tuple[float, T]:
+def timed(function: Callable[[], T], clock: Callable[[], float] = seconds) -> tuple[float, T]:
     """Seconds and result of one call."""
-    began = seconds()
+    began = clock()
     result = function()
-    return seconds() - began, result
+    return clock() - began, result
 
 
 def paired(
@@ -92,6 +84,7 @@ def paired(
     runs: int,
     ours_seconds: Callable[[float], float] = lambda spent: spent,
     peer_seconds: Callable[[float], float] = lambda spent: spent,
+    place: Place | None = None,
 ) -> Pairs:
     """Ours and the peer in turn, `runs` times, after one call of ours to compile and warm up.
 
@@ -99,14 +92,17 @@ def paired(
         ours, peer: the work; whatever is short is repeated within a run until it takes 20 ms.
         runs: number of pairs.
         ours_seconds, peer_seconds: from the time of the call to the time of the whole work, where only part is called.
+        place: where both run, this process's CPU when not given.
     """
+    place = place or Place()
     ours()
-    (first, peak_mb), (peer_first, peer_peak_mb) = timed(lambda: peak_memory(ours)), timed(lambda: peak_memory(peer))
+    first, peak_mb = timed(lambda: place.peak(ours), place.clock)
+    peer_first, peer_peak_mb = timed(lambda: place.peak(peer), place.clock)
     repeats, peer_repeats = _repeats(first), _repeats(peer_first)
     spent = []
     for _ in range(runs):
-        mine = ours_seconds(_mean_time(ours, repeats))
-        theirs = peer_seconds(_mean_time(peer, peer_repeats))
+        mine = ours_seconds(_mean_time(ours, repeats, place.clock))
+        theirs = peer_seconds(_mean_time(peer, peer_repeats, place.clock))
         spent.append((mine, theirs))
     return Pairs(
         ours=statistics.median(mine for mine, _ in spent),
@@ -118,21 +114,26 @@ def paired(
     )
 
 
-def median_time(function: Callable[[], object], runs: int) -> float:
+def median_time(function: Callable[[], object], runs: int, clock: Callable[[], float] = seconds) -> float:
     """Median seconds of `runs` calls after one that compiles and warms up."""
     function()
-    repeats = _repeats(timed(function)[0])
-    return statistics.median(_mean_time(function, repeats) for _ in range(runs))
+    repeats = _repeats(timed(function, clock)[0])
+    return statistics.median(_mean_time(function, repeats, clock) for _ in range(runs))
 
 
 def scaling_row(
-    name: str, sizes: Sequence[float], make: Callable[[float], Callable[[], object]], runs: int, note: str
+    name: str,
+    sizes: Sequence[float],
+    make: Callable[[float], Callable[[], object]],
+    runs: int,
+    note: str,
+    clock: Callable[[], float] = seconds,
 ) -> Row:
     """Time against size: `make(size)` gives the work. `ours` is that of the last size.
 
     The exponent is the slope of log time against log size by least squares.
     """
-    times = [median_time(make(size), runs) for size in sizes]
+    times = [median_time(make(size), runs, clock) for size in sizes]
     table = {f"s at {size:g}": spent for size, spent in zip(sizes, times, strict=True)}
     return Row(name, times[-1], None, None, runs, note, exponent=exponent(sizes, times), agreement=table)
 
@@ -170,8 +171,32 @@ def _repeats(spent: float) -> int:
     return max(1, math.ceil(_SHORT / max(spent, 1e-6)))
 
 
-def _mean_time(function: Callable[[], object], repeats: int) -> float:
-    began = seconds()
+def _mean_time(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    began = clock()
     for _ in range(repeats):
         function()
-    return (seconds() - began) / repeats
+    return (clock() - began) / repeats
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the work of a row runs.
+
+    Attributes:
+        device: torch's name of it.
+        clock: seconds; of a device that works by itself, after waiting for it.
+        peak: MiB that one call takes there, None where it cannot be told.
+    """
+
+    device: str = "cpu"
+    clock: Callable[[], float] = seconds
+    peak: Callable[[Callable[[], object]], float | None] = peak_memory
+
+
+@dataclass(frozen=True)
+class Setting:
+    """quick: small sizes, to see that everything runs; runs: pairs per row; place: where they run."""
+
+    quick: bool = False
+    runs: int = 3
+    place: Place = field(default_factory=Place)

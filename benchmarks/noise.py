@@ -10,7 +10,7 @@ from itertools import cycle, islice, pairwise
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, Setting, paired, scaling_row, timed
+from benchmarks.measure import Place, Row, Setting, paired, scaling_row, timed
 from benchmarks.peers.warp16 import Warp16
 from worldr1.camera.trajectory import Trajectory
 from worldr1.noise import flow_correlation, ideal_flow_correlation, wrap_noise
@@ -41,14 +41,18 @@ def rows(setting: Setting) -> dict[str, Callable[[], Row]]:
 def _sequential(name: str, size: tuple[int, int, int], setting: Setting) -> Row:
     """The same law on the same grid, one step per video frame."""
     height, width, frames = size
+    device = setting.place.device
     flows = _fine_flows(size)
     arrays = [flow.numpy() for flow in flows]
     shape = (CHANNELS, (frames - 1) // 4 + 1, height, width)
     pairs = paired(
-        lambda: transport_sequential(islice(cycle(arrays), frames - 1), shape, 0, UPSCALE, steps=4),
-        partial(_peer, size, flows[:1]),
+        lambda: torch.from_numpy(
+            transport_sequential(islice(cycle(arrays), frames - 1), shape, 0, UPSCALE, steps=4)
+        ).to(device),
+        partial(_peer, size, [flows[0].to(device)], device),
         setting.runs,
-        peer_seconds=_whole_video(size, 1),
+        peer_seconds=_whole_video(size, 1, setting.place),
+        place=setting.place,
     )
     agreement = _sequential_agreement(setting)
     agrees = agreement["difference"] <= TOLERANCE + 2 * agreement["standard error"]
@@ -67,12 +71,13 @@ def _wrapped(name: str, law: str, size: tuple[int, int, int], setting: Setting) 
     height, width, frames = size
     trajectory = Trajectory.from_moves(MOVES, frames)
     shape = (CHANNELS, (frames - 1) // 4 + 1, height, width)
-    flows = _fine_flows(size)
+    device = setting.place.device
     pairs = paired(
-        lambda: wrap_noise(trajectory, shape, 0, law=law),
-        partial(_peer, size, flows[:1]),
+        lambda: wrap_noise(trajectory, shape, 0, law=law).to(device),
+        partial(_peer, size, [_fine_flows(size, 1)[0].to(device)], device),
         setting.runs,
-        peer_seconds=_whole_video(size, 1),
+        peer_seconds=_whole_video(size, 1, setting.place),
+        place=setting.place,
     )
     made = wrap_noise(trajectory, shape, 0, law=law)
     agreement = _whiteness(made)
@@ -94,17 +99,17 @@ def _wrapped(name: str, law: str, size: tuple[int, int, int], setting: Setting) 
     )
 
 
-def _peer(size: tuple[int, int, int], flows: list[Tensor]) -> Tensor:
+def _peer(size: tuple[int, int, int], flows: list[Tensor], device: str) -> Tensor:
     height, width, _ = size
-    warp = Warp16(CHANNELS, height, width, UPSCALE)
+    warp = Warp16(CHANNELS, height, width, UPSCALE, device=device)
     for flow in flows:
         warp.step(flow)
     return warp.noise
 
 
-def _whole_video(size: tuple[int, int, int], steps: int) -> Callable[[float], float]:
+def _whole_video(size: tuple[int, int, int], steps: int, place: Place) -> Callable[[float], float]:
     """From the time of `steps` peer steps to that of all frames; the first frame, which is drawn once, counts once."""
-    start, _ = timed(lambda: _peer(size, []))
+    start, _ = timed(lambda: _peer(size, [], place.device), place.clock)
     return lambda spent: start + max(spent - start, 0.0) / steps * (size[2] - 1)
 
 
@@ -130,12 +135,12 @@ def _sequential_agreement(setting: Setting) -> dict[str, float]:
     trajectory = Trajectory.from_moves(MOVES, frames)
     flows = list(_flows(trajectory, (height, width), list(range(frames))))
     ours = transport_sequential([flow.numpy() for flow in flows], (CHANNELS, frames, height, width), 0, UPSCALE)
-    warp = Warp16(CHANNELS, height, width, UPSCALE)
+    warp = Warp16(CHANNELS, height, width, UPSCALE, device=setting.place.device)
     latents = [warp.latent()]
     for flow in flows:
-        warp.step(flow)
+        warp.step(flow.to(setting.place.device))
         latents.append(warp.latent())
-    peer = torch.stack(latents, 1)
+    peer = torch.stack(latents, 1).cpu()
     mine, theirs = (flow_correlation(noise, trajectory)[1:] for noise in (torch.from_numpy(ours), peer))
     return {
         "difference": float((mine - theirs).abs().max()),

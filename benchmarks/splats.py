@@ -75,6 +75,15 @@ def rows(setting: Setting) -> dict[str, Callable[[], Row]]:
     return found
 
 
+def _moved(scene: Scene, device: str) -> Scene:
+    return replace(
+        scene,
+        gaussians=scene.gaussians.to(device),
+        c2w=scene.c2w.to(device),
+        intrinsics=scene.intrinsics.to(device),
+    )
+
+
 def _leaves(gaussians: Gaussians, dtype: torch.dtype, grad: bool) -> Gaussians:
     parts = [getattr(gaussians, part).detach().to(dtype).clone().requires_grad_(grad) for part in PARTS]
     return Gaussians(*parts)
@@ -106,10 +115,16 @@ def _run(
 
 
 def _against_tiled(name: str, size: tuple[int, int, int], both: bool, setting: Setting) -> Row:
-    scene = make_scene(*size)
-    weight = torch.randn(5, *size[1:], generator=torch.Generator().manual_seed(0)) if both else None
+    device = setting.place.device
+    scene = _moved(make_scene(*size), device)
+    weight = torch.randn(5, *size[1:], generator=torch.Generator().manual_seed(0)).to(device) if both else None
     ours, peer = (_leaves(scene.gaussians, torch.float32, both) for _ in range(2))
-    pairs = paired(partial(_run, _ours, scene, ours, weight), partial(_run, _peer, scene, peer, weight), setting.runs)
+    pairs = paired(
+        partial(_run, _ours, scene, ours, weight),
+        partial(_run, _peer, scene, peer, weight),
+        setting.runs,
+        place=setting.place,
+    )
     agreement, agrees = _agreement(scene, weight if size[0] <= MOST_WITH_GRADIENT else None)
     return Row(
         name,
@@ -157,10 +172,11 @@ def _count(setting: Setting) -> Row:
     side = (32, 32) if setting.quick else (480, 832)
 
     def make(count: float) -> Callable[[], object]:
-        scene = make_scene(int(count), *side)
+        scene = _moved(make_scene(int(count), *side), setting.place.device)
         return partial(_run, _ours, scene, scene.gaussians, None)
 
-    return scaling_row("splat_count", sizes, make, setting.runs, "forward, 832x480, against the number of splats")
+    note = "forward, 832x480, against the number of splats"
+    return scaling_row("splat_count", sizes, make, setting.runs, note, setting.place.clock)
 
 
 def _clip(frames: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -62,8 +62,8 @@ def _composite(
     centre: Tensor, conic: Tensor, opacities: Tensor, features: Tensor, x: tuple[int, int], y: tuple[int, int]
 ) -> Tensor:
     """Front-to-back sum [5, pixels] of n Gaussians in depth order over the pixels x[0] <= x < x[1], y likewise."""
-    dx = torch.arange(*x, dtype=centre.dtype)[None] + 0.5 - centre[:, :1]
-    dy = torch.arange(*y, dtype=centre.dtype)[None] + 0.5 - centre[:, 1:]
+    dx = torch.arange(*x, dtype=centre.dtype, device=centre.device)[None] + 0.5 - centre[:, :1]
+    dy = torch.arange(*y, dtype=centre.dtype, device=centre.device)[None] + 0.5 - centre[:, 1:]
     along, across = 0.5 * conic[:, :1] * dx**2, 0.5 * conic[:, 2:] * dy**2
     mixed = (conic[:, 1:2] * dy)[:, :, None] * dx[:, None]
     power = (along[:, None] + across[:, :, None] + mixed).flatten(1)

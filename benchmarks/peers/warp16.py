@@ -21,15 +21,26 @@ class Warp16:
         channels, height, width: of the latents.
         upscale: fine cells per latent cell and side.
         seed: of the first frame and of all fresh noise.
+        device: where everything lies.
     """
 
-    def __init__(self, channels: int, height: int, width: int, upscale: int = 16, seed: int = 0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        height: int,
+        width: int,
+        upscale: int = 16,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
         self.size, self.upscale = (height, width), upscale
         self.rows, self.columns = height * upscale, width * upscale
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed)
         self.noise = self._normal(self.rows * self.columns, channels)
-        self.weight = torch.ones(len(self.noise))
-        row, column = torch.meshgrid(torch.arange(self.rows), torch.arange(self.columns), indexing="ij")
+        self.weight = torch.ones(len(self.noise), device=device)
+        row, column = torch.meshgrid(
+            torch.arange(self.rows, device=device), torch.arange(self.columns, device=device), indexing="ij"
+        )
         self.row, self.column = row.flatten(), column.flatten()
 
     def step(self, flow: Tensor) -> None:
@@ -39,7 +50,7 @@ class Warp16:
         target, inside = self._place(self.column + x, self.row + y)
         source, known = self._place(self.column - x, self.row - y)
         fresh = self._normal(cells, channels)
-        covered = torch.zeros(cells, dtype=torch.bool)
+        covered = torch.zeros(cells, dtype=torch.bool, device=self.noise.device)
         covered[target[inside]] = True
 
         moving = torch.where(inside[:, None], self.noise, fresh)
@@ -52,9 +63,9 @@ class Warp16:
         moving_weight, grown_weight = (torch.cat([moving_weight, grown_weight]) / counts).split(cells)
 
         target, weight = target[inside], moving_weight[inside]
-        total = torch.zeros(cells).index_add_(0, target, weight)
-        squared = torch.zeros(cells).index_add_(0, target, weight**2)
-        summed = torch.zeros(cells, channels).index_add_(0, target, moving[inside] * weight[:, None])
+        total = torch.zeros_like(self.weight).index_add_(0, target, weight)
+        squared = torch.zeros_like(self.weight).index_add_(0, target, weight**2)
+        summed = torch.zeros_like(self.noise).index_add_(0, target, moving[inside] * weight[:, None])
         shrunk = summed / squared.clamp_min(1e-30).sqrt()[:, None]
         self.noise = torch.where(covered[:, None], shrunk, grown)
         weight = torch.where(covered, total, grown_weight)
@@ -67,7 +78,7 @@ class Warp16:
         return cells.sum((1, 3)).permute(2, 0, 1) / self.upscale
 
     def _normal(self, cells: int, channels: int) -> Tensor:
-        return torch.randn(cells, channels, generator=self.generator)
+        return torch.randn(cells, channels, generator=self.generator, device=self.generator.device)
 
     def _place(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Index [N] of the cells at (x, y), 0 outside, and whether they lie inside."""
@@ -78,6 +89,6 @@ class Warp16:
         """k cells of one value n become n / sqrt(k) + f_j - mean(f); also k for every cell."""
         _, group, counts = torch.unique(noise[:, 0], return_inverse=True, return_counts=True)
         foreign = self._normal(*noise.shape)
-        means = torch.zeros(len(counts), noise.shape[1]).index_add_(0, group, foreign) / counts[:, None]
+        means = noise.new_zeros(len(counts), noise.shape[1]).index_add_(0, group, foreign) / counts[:, None]
         members = counts[group].float()
         return noise / members.sqrt()[:, None] + foreign - means[group], members

@@ -43,6 +43,30 @@ def test_all_rows_run_and_agree(tmp_path: Path) -> None:
     assert all(f"| {name} |" in table for name in rows)
 
 
+def run_on_device(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.gpu.run", "--tiny", "--out", str(out), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_the_rows_of_a_device_run_and_agree_without_one(tmp_path: Path) -> None:
+    done = run_on_device(tmp_path, "--cpu")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.json")
+    content = json.loads(path.read_text())
+    rows = {row["name"]: row for row in content["rows"]}
+    assert {"noise_832x480x81", "splat_forward_64_5k", "splat_forward_backward_64_5k", "splat_count"} <= rows.keys()
+    assert all(row["agrees"] in (None, True) for row in rows.values()), rows
+    assert content["machine"]["device"] == "none (--cpu)"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what is missing where nothing is")
+def test_without_a_device_the_script_says_so(tmp_path: Path) -> None:
+    done = run_on_device(tmp_path)
+    assert done.returncode == 1
+    assert "--cpu" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_row_is_named(tmp_path: Path) -> None:
     done = run(tmp_path, "--only", "no_such_row")
     assert done.returncode != 0

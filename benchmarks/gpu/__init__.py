@@ -1,0 +1,1 @@
+"""The rows of noise and splats on a CUDA device; `python -m benchmarks.gpu.run`."""
