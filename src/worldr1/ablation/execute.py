@@ -105,4 +105,4 @@ def _policy(name: str, recipe: Recipe) -> WanPolicy:
     from worldr1.rl.assemble_policy import training_device
 
     pipeline = load_pipeline(name, device=training_device())
-    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens)
+    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
