@@ -38,9 +38,11 @@ def assemble(recipe: Recipe, world: World | None = None) -> Parts:
     if missing:
         raise FileNotFoundError(missing_sentence(missing))
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
-    _check_memory(recipe)
+    spread = world is not None and world.size > 1 and recipe.parallel.strategy == "fsdp"
+    if not spread:
+        _check_memory(recipe)
     policy = load_policy(recipe, [*prompts.main, *prompts.dynamic, *evaluation])
-    if world is not None and world.size > 1 and recipe.parallel.strategy == "fsdp":
+    if world is not None and spread:
         policy.shard(world.mesh())
     return Parts(policy, build_objective(recipe, policy), build_composer(recipe), prompts, evaluation)
 

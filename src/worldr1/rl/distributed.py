@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(hours=1)
+"""How long a process waits for the slowest: a step's rewards, or the prompts' first encoding."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def joined() -> Iterator[World]:
             )
         device = torch.device("cuda", place)
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     if rank:
         logging.getLogger("worldr1").setLevel(logging.WARNING)
     yield World(rank, size, device)
