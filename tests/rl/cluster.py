@@ -19,6 +19,7 @@ import torch.distributed.fsdp
 from toy import ToyPolicy, toy_recipe, toy_trainer
 
 from worldr1.policy.base import Policy
+from worldr1.policy.sharding import local
 from worldr1.recipes import Recipe
 from worldr1.rl.distributed import joined
 from worldr1.rl.run import RunDirectory
@@ -79,7 +80,15 @@ def train(job: Job) -> None:
     with joined() as world:
         if world.size > 1 and job.strategy == "fsdp":
             policy.shard(world.mesh())  # type: ignore[attr-defined]
+            if job.pipeline:
+                _check_share(policy.pipeline.transformer, world.size)  # type: ignore[attr-defined]
         toy_trainer(recipe, run, policy, world=world).fit(job.goes_on is not None)
+
+
+def _check_share(network: torch.nn.Module, processes: int) -> None:
+    held = sum(local(parameter).numel() for parameter in network.parameters())
+    everything = sum(parameter.numel() for parameter in network.parameters())
+    assert held < 1.2 * everything / processes
 
 
 def _fork(job: Job) -> None:

@@ -134,3 +134,29 @@ def test_a_process_alone_is_left_as_it_is() -> None:
     assert world.agree({"a": 1}) == {"a": 1}
     assert world.share(5) == range(5)
     assert [World(rank, 3).share(5) for rank in range(3)] == [range(0, 2), range(2, 4), range(4, 6)]
+
+
+@pytest.mark.slow
+def test_torchrun_trains_the_shipped_pipeline(tmp_path: Path) -> None:
+    """Fresh by two processes with spread weights, then gone on with by the same command."""
+    small: dict[str, int | str] = {
+        "schedule.groups": 2,
+        "schedule.group-size": 2,
+        "evaluation.prompts": 2,
+        "preserve.samples": 4,
+    }
+    small |= {"preserve.per-step": 2, "sampling.steps": 2, "sampling.window-range": "0 2", "reward.general-frames": 2}
+    words = [word for name, value in small.items() for word in (f"--{name}", *str(value).split())]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "worldr1.cli.main", "train"]
+    run, environment = tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    fresh = ["tiny", "--run", str(run), "--parallel.strategy", "fsdp", "--schedule.total-steps", "1", *words]
+    for arguments in (fresh, ["--resume", str(run), "--schedule.total-steps", "2", "--parallel.strategy", "ddp"]):
+        done = subprocess.run(
+            [*command, *arguments], env=environment, capture_output=True, text=True, timeout=500, check=False
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+    records = read_metrics(run / "metrics.jsonl", "train")
+    assert [record["step"] for record in records] == [0, 1]
+    assert all(record["gradient_norm"] > 0 for record in records)
+    assert (run / "pipeline" / "model_index.json").is_file()
