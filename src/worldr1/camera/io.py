@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 from worldr1.camera import formats
 from worldr1.camera.trajectory import Trajectory
+from worldr1.data.atomic import write_text
 
 
 def read_trajectory(path: str | Path) -> Trajectory:
@@ -52,30 +51,16 @@ def write_trajectory(trajectory: Trajectory, path: str | Path, height: int = 480
     """
     path = Path(path)
     if path.suffix == ".json":
-        write_text(path, formats.to_json(trajectory) + "\n")
+        write_text(path, formats.to_json(trajectory) + "\n", parents=True)
     elif path.suffix == ".txt":
-        write_text(path, formats.to_realestate(trajectory, height, width))
+        write_text(path, formats.to_realestate(trajectory, height, width), parents=True)
     elif path.suffix == "":
         cameras, images = formats.to_colmap(trajectory, height, width)
-        write_text(path / "cameras.txt", cameras)
-        write_text(path / "images.txt", images)
-        write_text(path / "points3D.txt", "")
+        write_text(path / "cameras.txt", cameras, parents=True)
+        write_text(path / "images.txt", images, parents=True)
+        write_text(path / "points3D.txt", "", parents=True)
     else:
         raise ValueError(
             f"Cannot write a camera file {path.name!r}; it must end in .json or .txt (RealEstate10K), or have no "
             "suffix for a COLMAP folder."
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file beside its place and rename it there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -9,11 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a whole text file (UTF-8) beside its place, then rename it there."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+def write_text(path: Path, text: str, parents: bool = False) -> None:
+    """Write a whole text file (UTF-8) beside its place, then rename it there.
+
+    Args:
+        path: where.
+        text: what; nothing is left behind when it cannot be written.
+        parents: make missing folders.
+
+    Raises:
+        OSError: when it cannot be written, such as into a folder that is missing.
+    """
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldr1.camera.formats import to_colmap, to_realestate
-from worldr1.camera.io import write_text
+from worldr1.data.atomic import write_text
 from worldr1.reconstruction.summary import trajectory_of
 from worldr1.reconstruction.types import Reconstruction
 from worldr1.splats.gaussians import Gaussians
@@ -67,14 +67,14 @@ def export(
     if "colmap" in formats:
         model = root / "sparse" / "0"
         cameras, images = to_colmap(trajectory, height, width, scene.intrinsics)
-        write_text(model / "cameras.txt", cameras)
-        write_text(model / "images.txt", images)
-        write_text(model / "points3D.txt", points3d_text(scene.splats))
+        write_text(model / "cameras.txt", cameras, parents=True)
+        write_text(model / "images.txt", images, parents=True)
+        write_text(model / "points3D.txt", points3d_text(scene.splats), parents=True)
         written.append(model)
         if video is not None:
             written.append(_write_frames(video, root / "images"))
     if "re10k" in formats:
-        write_text(root / "re10k.txt", to_realestate(trajectory, height, width, fps, scene.intrinsics))
+        write_text(root / "re10k.txt", to_realestate(trajectory, height, width, fps, scene.intrinsics), parents=True)
         written.append(root / "re10k.txt")
     return written
 
