@@ -11,10 +11,11 @@ from torch import Tensor
 
 from benchmarks.measure import Row, Setting, median_time, paired, scaling_row, timed
 from benchmarks.peers.tiled import render_tiled
+from worldr1.camera import se3
 from worldr1.splats import fit
 from worldr1.splats.fit import fit_splats
 from worldr1.splats.gaussians import Gaussians, from_depth
-from worldr1.splats.render import invert_pose, render
+from worldr1.splats.render import render
 
 PARTS = ("means", "scales", "quats", "opacities", "colors")
 MEAN_BOUND, PIXEL_BOUND, SHARE_BOUND, GRADIENT_BOUND = 1e-6, 1e-4, 1e-4, 1e-4
@@ -96,7 +97,7 @@ def _ours(scene: Scene, gaussians: Gaussians) -> Tensor:
 
 def _peer(scene: Scene, gaussians: Gaussians) -> Tensor:
     dtype = gaussians.means.dtype
-    w2c = invert_pose(scene.c2w.double()).to(dtype)
+    w2c = se3.invert(scene.c2w.double()).to(dtype)
     return render_tiled(gaussians, w2c, scene.intrinsics.to(dtype), scene.height, scene.width)
 
 

@@ -10,11 +10,12 @@ import torch
 from splat_scenes import INTRINSICS, camera, random_gaussians, reference_picture
 from torch import Tensor
 
+from worldr1.camera import se3
 from worldr1.splats import kernel, reference
 from worldr1.splats.gaussians import Gaussians
 from worldr1.splats.kernel_layout import D_COUNT
 from worldr1.splats.rasterize import Jobs
-from worldr1.splats.render import invert_pose, render
+from worldr1.splats.render import render
 
 NAMES = ("means", "scales", "quats", "opacities", "colors")
 
@@ -132,7 +133,7 @@ def test_bands_change_nothing() -> None:
     """Cutting one view into bands for several threads gives the same picture and, summed, the same gradient."""
     gaussians, pose = random_gaussians(7), camera(7)[None]
     none = np.zeros(1, np.int64)
-    jobs = Jobs(none, none + len(gaussians), none, none - 1, invert_pose(pose), INTRINSICS[None], 70, 61)
+    jobs = Jobs(none, none + len(gaussians), none, none - 1, se3.invert(pose), INTRINSICS[None], 70, 61)
     arrays = [getattr(gaussians, name).numpy() for name in NAMES]
     source = np.zeros(len(gaussians), np.int64)
     d_image = torch.randn(1, 70, 61, 5, generator=torch.Generator().manual_seed(0)).numpy()

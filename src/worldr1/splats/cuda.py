@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldr1.camera import se3
 from worldr1.splats.gaussians import Gaussians
-from worldr1.splats.render import Rendering, invert_pose, rendering_of
+from worldr1.splats.render import Rendering, rendering_of
 from worldr1.splats.sh import sh_to_rgb
 
 
@@ -36,7 +37,7 @@ def render_gsplat(
             scales=seen.scales,
             opacities=seen.opacities,
             colors=colors,
-            viewmats=invert_pose(poses),
+            viewmats=se3.invert(poses),
             Ks=intrinsics[views.to(intrinsics.device)],
             width=width,
             height=height,

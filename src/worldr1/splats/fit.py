@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldr1.camera import se3
 from worldr1.splats.gaussians import Gaussians
 from worldr1.splats.rasterize import Jobs, rasterize
-from worldr1.splats.render import invert_pose
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,7 @@ def fit_splats(
     Raises ValueError for shapes that do not agree, for no frames, and for a start with SH colours.
     """
     settings = settings or FitSettings()
-    if video.ndim != 4 or video.shape[1] != 3 or tuple(c2w.shape) != (len(video), 4, 4):
-        raise ValueError(
-            f"fit_splats: video must be [T,3,H,W] and c2w [T,4,4], got {list(video.shape)} and {list(c2w.shape)}."
-        )
-    chosen = list(range(len(video))) if frames is None else [int(frame) for frame in frames]
-    if not chosen or min(chosen) < 0 or max(chosen) >= len(video):
-        raise ValueError(f"fit_splats: frames must be indices of the video's {len(video)} frames, got {chosen}.")
+    chosen = _chosen_frames(video, c2w, frames)
     if start is not None and start.sh_degree is not None:
         raise ValueError("fit_splats: start must have RGB colours [N,3], not spherical harmonics.")
     generator = torch.Generator().manual_seed(seed)
@@ -114,7 +108,7 @@ def fit_splats(
     optimizer = torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-15, fused=True)
     order = _frame_order(len(chosen), iterations * settings.batch, generator).reshape(iterations, settings.batch)
     targets = shown.permute(0, 2, 3, 1)
-    w2c = invert_pose(poses.double())
+    w2c = se3.invert(poses.double())
     for step, picked in enumerate(order):
         decay = settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * step / iterations))
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -133,6 +127,18 @@ def fit_splats(
         colors=colors.detach().clamp(0, 1),
         source=start.source,
     )
+
+
+def _chosen_frames(video: Tensor, c2w: Tensor, frames: Sequence[int] | None) -> list[int]:
+    """The frames to fit to, checked against the video and its poses."""
+    if video.ndim != 4 or video.shape[1] != 3 or tuple(c2w.shape) != (len(video), 4, 4):
+        raise ValueError(
+            f"fit_splats: video must be [T,3,H,W] and c2w [T,4,4], got {list(video.shape)} and {list(c2w.shape)}."
+        )
+    chosen = list(range(len(video))) if frames is None else [int(frame) for frame in frames]
+    if not chosen or min(chosen) < 0 or max(chosen) >= len(video):
+        raise ValueError(f"fit_splats: frames must be indices of the video's {len(video)} frames, got {chosen}.")
+    return chosen
 
 
 def _frame_order(frames: int, draws: int, generator: torch.Generator) -> Tensor:

@@ -143,21 +143,8 @@ def from_depth(
 
     Raises ValueError when shapes do not agree or stride < 1.
     """
-    if depth.ndim not in (2, 3):
-        raise ValueError(f"from_depth: depth must be [H,W] or [T,H,W], got {list(depth.shape)}.")
+    _check_depth(image, depth, c2w, intrinsics, confidence, stride)
     frames, height, width = (1, *depth.shape) if depth.ndim == 2 else tuple(depth.shape)
-    lead = () if depth.ndim == 2 else (frames,)
-    wanted = {"image": (image, (*lead, 3, height, width)), "c2w": (c2w, (*lead, 4, 4))}
-    if confidence is not None:
-        wanted["confidence"] = (confidence, (*lead, height, width))
-    for name, (value, shape) in wanted.items():
-        if tuple(value.shape) != shape:
-            raise ValueError(f"from_depth: {name} must be {list(shape)} to go with depth, got {list(value.shape)}.")
-    if tuple(intrinsics.shape) != (3, 3):
-        raise ValueError(f"from_depth: intrinsics must be [3,3], got {list(intrinsics.shape)}.")
-    if stride < 1:
-        raise ValueError(f"from_depth: stride must be at least 1, got {stride}.")
-
     pick = slice(stride // 2, None, stride)
     z = depth.reshape(frames, height, width)[:, pick, pick]
     color = image.reshape(frames, 3, height, width)[:, :, pick, pick].permute(0, 2, 3, 1)
@@ -186,3 +173,21 @@ def from_depth(
         colors=color[keep].contiguous(),
         source=index[keep],
     )
+
+
+def _check_depth(
+    image: Tensor, depth: Tensor, c2w: Tensor, intrinsics: Tensor, confidence: Tensor | None, stride: int
+) -> None:
+    if depth.ndim not in (2, 3):
+        raise ValueError(f"from_depth: depth must be [H,W] or [T,H,W], got {list(depth.shape)}.")
+    lead, size = depth.shape[:-2], depth.shape[-2:]
+    wanted = {"image": (image, (*lead, 3, *size)), "c2w": (c2w, (*lead, 4, 4))}
+    if confidence is not None:
+        wanted["confidence"] = (confidence, (*lead, *size))
+    for name, (value, shape) in wanted.items():
+        if tuple(value.shape) != shape:
+            raise ValueError(f"from_depth: {name} must be {list(shape)} to go with depth, got {list(value.shape)}.")
+    if tuple(intrinsics.shape) != (3, 3):
+        raise ValueError(f"from_depth: intrinsics must be [3,3], got {list(intrinsics.shape)}.")
+    if stride < 1:
+        raise ValueError(f"from_depth: stride must be at least 1, got {stride}.")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worldr1.camera import se3
 from worldr1.splats.gaussians import Gaussians
 from worldr1.splats.rasterize import Jobs, rasterize
 from worldr1.splats.sh import sh_to_rgb
@@ -118,16 +119,6 @@ def _excluded(scene: Gaussians, exclude: int | Tensor | None, views: int) -> Ten
     return asked.to(torch.int64).expand(views)
 
 
-def invert_pose(pose: Tensor) -> Tensor:
-    """Inverse [...,4,4] of rigid poses [...,4,4]: the rotation transposed, which is exact, in the pose's dtype."""
-    rotation = pose[..., :3, :3].transpose(-1, -2)
-    inverse = torch.zeros_like(pose)
-    inverse[..., :3, :3] = rotation
-    inverse[..., :3, 3] = -(rotation @ pose[..., :3, 3:])[..., 0]
-    inverse[..., 3, 3] = 1
-    return inverse
-
-
 def rendering_of(color: Tensor, weighted_depth: Tensor, alpha: Tensor) -> Rendering:
     """Rendering of color [...,H,W,3], sum of weight * depth [...,H,W] and alpha [...,H,W]."""
     return Rendering(color.movedim(-1, -3), weighted_depth / alpha.clamp_min(1e-10), alpha)
@@ -160,7 +151,7 @@ def _render_cpu(
         count=np.asarray(count, np.int64),
         color_first=np.asarray(color_first, np.int64),
         exclude=torch.cat(list(excluded)).numpy(),
-        w2c=invert_pose(torch.cat([poses.detach().double() for poses in c2w])),
+        w2c=se3.invert(torch.cat([poses.detach().double() for poses in c2w])),
         intrinsics=torch.cat(list(lenses)),
         height=height,
         width=width,
