@@ -108,10 +108,7 @@ def transport_sequential(
     _pool(noise, places, upscale, out[:, 0])
     done = 0
     for flow in flows:
-        if flow.shape != (2, rows, columns):
-            raise ValueError(
-                f"A flow has shape {flow.shape}; it must be [2, H, W] = {[2, rows, columns]} in fine cells."
-            )
+        _check_flow(flow, rows, columns)
         if done == (frames - 1) * steps:
             raise ValueError(f"More than {done} flows were given for {frames} frames.")
         unknown, needed = _link(np.ascontiguousarray(flow, np.float32), *links)
@@ -126,6 +123,11 @@ def transport_sequential(
     if done < (frames - 1) * steps:
         raise ValueError(f"{done} flows were given for {frames} frames; {(frames - 1) * steps} are needed.")
     return out
+
+
+def _check_flow(flow: Array, rows: int, columns: int) -> None:
+    if flow.shape != (2, rows, columns):
+        raise ValueError(f"A flow has shape {flow.shape}; it must be [2, H, W] = {[2, rows, columns]} in fine cells.")
 
 
 def _view_box(matrix: NDArray[np.float64], height: int, width: int, upscale: int) -> NDArray[np.int64]:
@@ -233,11 +235,44 @@ def _move(noise, places, moved_places, weights, free, free_count, links, draws, 
 
     ``free[:free_count]`` are the rows of ``noise`` that no cell holds. A weight is read as ``scale * weight +
     fresh_weight``. Returns the new free_count and the sum of the new weights."""
-    target, landed, next_landed, parts, next_part = links
+    free_count = _split(noise, places, moved_places, weights, free, free_count, links, draws, unknown)
+    _, landed, next_landed, _, next_part = links
+    weight, moved_weight, _, fresh_weight = weights
+    cells, channels = len(places), noise.shape[1]
+    mean = np.empty(channels, np.float32)
+    draw, all_weight = 0, 0.0
+    for cell in range(cells):
+        source = landed[cell]
+        if source >= 0:
+            moved_places[cell] = places[source]
+            if next_landed[source] < 0:
+                moved_weight[cell] = weight[source]
+            else:
+                free_count, moved_weight[cell] = _merge(
+                    noise, places, weight, next_landed, source, free, free_count, mean
+                )
+        elif next_part[cell] == -2:
+            free_count -= 1
+            place = free[free_count]
+            for channel in range(channels):
+                noise[place, channel] = draws[draw, channel]
+            moved_places[cell] = place
+            moved_weight[cell] = fresh_weight
+            draw += 1
+        all_weight += moved_weight[cell]
+    return free_count, all_weight
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _split(noise, places, moved_places, weights, free, free_count, links, draws, first):  # type: ignore[no-untyped-def]
+    """Noise, places and weights of the parts of all cells that are split, whose draws begin at ``first``.
+
+    Reads all weights as ``_move`` says, and frees the places of cells that leave the picture. Returns the new
+    free_count."""
+    target, _, _, parts, next_part = links
     weight, moved_weight, scale, fresh_weight = weights
     cells, channels = len(places), noise.shape[1]
     mean = np.empty(channels, np.float32)
-    first = unknown
     for cell in range(cells):
         weight[cell] = scale * weight[cell] + fresh_weight
         part, place = parts[cell], places[cell]
@@ -277,27 +312,7 @@ def _move(noise, places, moved_places, weights, free, free_count, links, draws, 
             member += 1
             part = next_part[part]
         first += members
-    draw, all_weight = 0, 0.0
-    for cell in range(cells):
-        source = landed[cell]
-        if source >= 0:
-            moved_places[cell] = places[source]
-            if next_landed[source] < 0:
-                moved_weight[cell] = weight[source]
-            else:
-                free_count, moved_weight[cell] = _merge(
-                    noise, places, weight, next_landed, source, free, free_count, mean
-                )
-        elif next_part[cell] == -2:
-            free_count -= 1
-            place = free[free_count]
-            for channel in range(channels):
-                noise[place, channel] = draws[draw, channel]
-            moved_places[cell] = place
-            moved_weight[cell] = fresh_weight
-            draw += 1
-        all_weight += moved_weight[cell]
-    return free_count, all_weight
+    return free_count
 
 
 @njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
