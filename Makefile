@@ -75,3 +75,14 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.torch
 	@$(PIP) install --quiet -e ".[dev,da3]"
 	@$(PIP) install --quiet --no-deps --ignore-requires-python $(DA3)
 	@touch $@
+
+# The documentation as a site, with the API reference from docstrings: open site/index.html.
+.PHONY: docs
+docs: $(VENV)/.installed-docs
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "Open $(CURDIR)/site/index.html in a browser."
+
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/.torch
+	@echo "Installing worldr1 and the documentation tools (about a minute)"
+	@$(PIP) install --quiet -e ".[docs]"
+	@touch $@
