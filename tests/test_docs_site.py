@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,20 @@ def _is_setting(dotted: str) -> bool:
             return False
         place = getattr(place, key)
     return True
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("material")
+    pytest.importorskip("mkdocstrings")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    reference = (tmp_path / "site" / "reference" / "noise.html").read_text(encoding="utf-8")
+    assert 'id="worldr1.noise.inject.wrap_noise"' in reference
+    loaded = re.findall(r'(?:src|href)="(https?:[^"]+\.(?:js|css|woff2?))"', reference)
+    assert loaded == []
 
 
 def test_the_reward_of_the_page_scores_even_and_uneven_cameras() -> None:
