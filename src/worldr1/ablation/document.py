@@ -64,7 +64,7 @@ def _values(
     variant: Variant, runs: Sequence[PlannedRun], outcomes: Mapping[Path, Outcome]
 ) -> dict[int, Mapping[str, float]]:
     """Measures by seed of the runs that were evaluated."""
-    found = {}
+    found: dict[int, Mapping[str, float]] = {}
     for run in runs:
         outcome = outcomes.get(run.root)
         if run.variant is variant and isinstance(outcome, dict):
