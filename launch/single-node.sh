@@ -3,4 +3,4 @@
 #                                              launch/single-node.sh --resume runs/NAME
 set -euo pipefail
 cards=${CARDS:-$(nvidia-smi --list-gpus | wc -l)}
-exec torchrun --standalone --nproc-per-node "$cards" -m worldr1.cli.main train "$@"
+exec torchrun --standalone --nproc-per-node "$cards" -m -- worldr1.cli.main train "$@"

@@ -16,4 +16,4 @@ exec srun --kill-on-bad-exit=1 torchrun \
   --rdzv-id "$SLURM_JOB_ID" \
   --rdzv-backend c10d \
   --rdzv-endpoint "$head:29500" \
-  -m worldr1.cli.main train "$@"
+  -m -- worldr1.cli.main train "$@"

@@ -38,6 +38,7 @@ class Job:
     pipeline: str | None = None
     adapter: str = "lora"
     scale: str = "group"
+    dtype: str = "float32"
 
 
 def write_jobs(path: Path, jobs: list[Job]) -> None:
@@ -68,7 +69,7 @@ def policy_of(job: Job) -> Policy:
     from worldr1.policy.wan import LoraSettings, WanPolicy
 
     torch.manual_seed(1)
-    loaded = WanPipeline.from_pretrained(job.pipeline)
+    loaded = WanPipeline.from_pretrained(job.pipeline, torch_dtype=getattr(torch, job.dtype))
     lora = LoraSettings(rank=2, alpha=4) if job.adapter == "lora" else None
     return WanPolicy(loaded, max_sequence_length=32, lora=lora)
 

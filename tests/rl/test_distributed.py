@@ -148,7 +148,7 @@ def test_torchrun_trains_the_shipped_pipeline(tmp_path: Path) -> None:
     small |= {"preserve.per-step": 2, "sampling.steps": 2, "sampling.window-range": "0 2", "reward.general-frames": 2}
     words = [word for name, value in small.items() for word in (f"--{name}", *str(value).split())]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "worldr1.cli.main", "train"]
+    command += ["-m", "--", "worldr1.cli.main", "train"]  # without the dashes torchrun takes --run for its own
     run, environment = tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     fresh = ["tiny", "--run", str(run), "--parallel.strategy", "fsdp", "--schedule.total-steps", "1", *words]
     for arguments in (fresh, ["--resume", str(run), "--schedule.total-steps", "2", "--parallel.strategy", "ddp"]):
