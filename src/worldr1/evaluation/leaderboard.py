@@ -90,12 +90,12 @@ def _table(entries: Sequence[Entry]) -> str:
     shown = [name for name in COLUMNS if any(_known(entry, name) is not None for entry in entries)]
     ordered = sorted(entries, key=_rank)
     best = {name: _best(entries, name) for name in shown}
-    heads = [_head("video", "name of the file", "ascending")]
+    heads = [_head("video", "name of the file", "ascending"), "<th>by frame</th>"]
     heads += [
         _head(*COLUMNS[name], "ascending" if name in _LOWER_IS_BETTER else "descending", first=name == "total")
         for name in shown
     ]
-    top = f"<tr><th>#</th>{''.join(heads)}<th>by frame</th></tr>"
+    top = f"<tr><th>#</th>{''.join(heads)}</tr>"
     rows = "".join(_row(entry, shown, best) for entry in ordered)
     return f'<div class="tables"><table class="board"><thead>{top}</thead><tbody>{rows}</tbody></table></div>'
 
@@ -116,7 +116,7 @@ def _row(entry: Entry, shown: Sequence[str], best: Mapping[str, float | None]) -
         warnings = f"<details><summary>{count} warning{'s' * (count > 1)}</summary><ul>{warnings}</ul></details>"
     name = f'<td data-text="{escape(entry.name)}">{picture}{escape(entry.name)}<small>{escape(entry.kind)}</small>'
     cells = "".join(_cell(_known(entry, n), _DIGITS.get(n, 3), best[n]) for n in shown)
-    return f'<tr><td class="rank"></td>{name}{warnings}</td>{cells}<td>{_spark(entry.curve)}</td></tr>'
+    return f'<tr><td class="rank"></td>{name}{warnings}</td><td>{_spark(entry.curve)}</td>{cells}</tr>'
 
 
 def _cell(value: float | None, digits: int, best: float | None) -> str:
