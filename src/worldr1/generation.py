@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +14,10 @@ from worldr1.camera.trajectory import Trajectory
 from worldr1.noise import wrap_noise
 from worldr1.noise.inject import Law
 from worldr1.pipelines import defaults_of
-from worldr1.policy.wan import WanPolicy
+from worldr1.policy.adapters import make_policy
+from worldr1.policy.diffusers_policy import DiffusersPolicy
 from worldr1.rewards.types import Sample, Scores
 from worldr1.sampling.rollout import rollout
-
-if TYPE_CHECKING:
-    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
 
 Judge = Callable[[Sequence[Sample]], Scores]
 """Scores samples; a `RewardComposer` is one."""
@@ -77,7 +75,7 @@ class Selection:
 
 
 def generate(
-    pipeline: WanPipeline,
+    pipeline: Any,
     prompt: str,
     seed: int = 0,
     *,
@@ -128,7 +126,7 @@ def generate(
 
 
 def plan_shot(
-    pipeline: WanPipeline,
+    pipeline: Any,
     prompt: str,
     seed: int = 0,
     *,
@@ -162,7 +160,7 @@ def plan_shot(
 
 
 def select(
-    pipeline: WanPipeline,
+    pipeline: Any,
     shot: Shot,
     count: int = 1,
     judge: Judge | None = None,
@@ -184,7 +182,7 @@ def select(
     """
     if count < 1:
         raise ValueError(f"best_of is {count}; it must be at least 1")
-    policy = WanPolicy(pipeline, shot.guidance, shot.max_tokens, samples_only=True)
+    policy = make_policy(pipeline, shot.guidance, shot.max_tokens, samples_only=True)
     takes: list[Take] = []
     best, kept = -1, torch.empty(0)
     for number in range(count):
@@ -210,7 +208,7 @@ def by_score(samples: Sequence[Sample]) -> Scores:
     return Scores(components, torch.tensor([scores.total for scores in found]))
 
 
-def _film(policy: WanPolicy, shot: Shot) -> Tensor:
+def _film(policy: DiffusersPolicy, shot: Shot) -> Tensor:
     shape = policy.latent_shape(shot.camera.frames, shot.height, shot.width)
     noise = wrap_noise(shot.camera, shape=shape, seed=shot.seed, strength=shot.strength, law=shot.law)
     made = rollout(policy, policy.encode([shot.prompt]), noise[None].to(policy.device), policy.sigmas(shot.steps))

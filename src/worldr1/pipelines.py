@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
+from worldr1.policy.adapters import adapter_of
 from worldr1.policy.lora_files import find_lora, load_lora
 from worldr1.recipes import load_recipe
 from worldr1.recipes.settings import ClipSettings, NoiseSettings
 
-if TYPE_CHECKING:
-    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
-
 _TINY_PARAMETERS = 50_000_000
+_WAN = ClipSettings(frames=81, height=480, width=832)
+_COGVIDEOX = ClipSettings(frames=49, height=480, width=720)
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def load_pipeline(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     text_encoder: bool = True,
-) -> WanPipeline:
-    """Load a diffusers `WanPipeline`.
+) -> Any:
+    """Load a diffusers pipeline of a class that a policy stands over (`WanPipeline`, `CogVideoXPipeline`).
 
     Args:
         name: "tiny" (the shipped pipeline), a diffusers directory, a run directory of `worldr1 train` (its trained
@@ -48,29 +48,35 @@ def load_pipeline(
 
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
-        ValueError: the adapter is damaged or does not fit.
+        ValueError: the pipeline is of another class, or the adapter is damaged or does not fit.
     """
     source = Path(name)
     if (source / "recipe.yaml").is_file():
         name, lora = _trained(source, lora)
     where = _directory_or_hub_name(str(name))
     adapter = None if lora is None else find_lora(Path(lora))
-    from diffusers import AutoencoderKLWan, WanPipeline
+    from diffusers import DiffusionPipeline
 
-    vae = AutoencoderKLWan.from_pretrained(where, subfolder="vae", torch_dtype=torch.float32)
+    adapter_of(DiffusionPipeline.load_config(where)["_class_name"])
     without = {} if text_encoder else {"text_encoder": None}
-    pipeline = WanPipeline.from_pretrained(where, vae=vae, torch_dtype=dtype, **without)
+    dtypes = {"default": dtype, "vae": torch.float32}
+    pipeline = DiffusionPipeline.from_pretrained(where, torch_dtype=dtypes, **without)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
         load_lora(pipeline, adapter)
     return pipeline.to(device)
 
 
-def defaults_of(pipeline: WanPipeline) -> GenerationDefaults:
-    """Those of the recipe 'tiny' for transformers below 50 million parameters, those of Wan2.1 above."""
+def defaults_of(pipeline: Any) -> GenerationDefaults:
+    """Those of the recipe 'tiny' for transformers below 50 million parameters, those of the model's family above."""
     if sum(parameter.numel() for parameter in pipeline.transformer.parameters()) >= _TINY_PARAMETERS:
-        clip = ClipSettings(frames=81, height=480, width=832)
-        return GenerationDefaults(clip, NoiseSettings(strength=0.5), steps=50, guidance=5.0, max_tokens=512)
+        noise, config = NoiseSettings(strength=0.5), pipeline.transformer.config
+        if type(pipeline).__name__ == "CogVideoXPipeline":
+            newer = config.patch_size_t is not None
+            clip = ClipSettings(frames=81, height=768, width=1360) if newer else _COGVIDEOX
+            return GenerationDefaults(clip, noise, steps=50, guidance=6.0, max_tokens=config.max_text_seq_length)
+        clip = ClipSettings(frames=121, height=704, width=1280) if pipeline.config["expand_timesteps"] else _WAN
+        return GenerationDefaults(clip, noise, steps=50, guidance=5.0, max_tokens=512)
     tiny = load_recipe("tiny")
     return GenerationDefaults(tiny.clip, tiny.noise, tiny.sampling.steps, tiny.sampling.guidance, tiny.model.max_tokens)
 

@@ -150,12 +150,6 @@ def test_bad_velocity_input_is_named(tiny_pipeline: Any) -> None:
         policy.encode(PROMPT)
 
 
-def test_pipelines_of_two_transformers_are_refused(tiny_pipeline: Any) -> None:
-    tiny_pipeline.register_to_config(boundary_ratio=0.875)
-    with pytest.raises(ValueError, match=re.escape("boundary_ratio=0.875")):
-        WanPolicy(tiny_pipeline)
-
-
 @pytest.mark.parametrize("lora", [LORA, None])
 def test_base_is_the_untrained_model_and_leaves_no_trace(tiny_pipeline: Any, lora: LoraSettings | None) -> None:
     untouched = copy.deepcopy(tiny_pipeline.transformer)

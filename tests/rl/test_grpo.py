@@ -14,7 +14,9 @@ from torch import Tensor
 from toy_policies import LinearPolicy, ToyPolicy, draws
 from worldr1.policy import LoraSettings, WanPolicy
 from worldr1.rl import FlowGRPO, GRPOSettings, LossTerm, group_advantages
+from worldr1.rl.grpo import regulated
 from worldr1.sampling import Rollout
+from worldr1.sampling.stepper import log_prob
 
 BATCH = 8
 
@@ -78,6 +80,61 @@ def test_loss_and_gradient_equal_the_analytic_ones_on_a_linear_policy(
     assert policy.weight.grad is not None
     np.testing.assert_allclose(sum(term.loss.item() for term in terms), loss, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(policy.weight.grad.numpy(), gradient, rtol=2e-3, atol=2e-5)
+
+
+def test_guard_s_second_update_equals_its_formula() -> None:
+    """log-ratio = mean over dimensions of (mu - mu_old) eps, loss and gradient divided by |d|, in float64 numpy."""
+    settings = GRPOSettings(steps=6, window=1, window_range=(2, 3), clip=10.0, epochs=2, guard=True)
+    policy = LinearPolicy(3)
+    objective, rollout = _collect(settings, policy)
+    old_weight, bias = (parameter.detach().double().numpy().copy() for parameter in (policy.weight, policy.bias))
+    advantages = torch.randn(BATCH)
+    terms = objective.losses(policy, rollout, policy.encode([""] * BATCH), advantages, draws(2, BATCH))
+    first = next(terms)
+    assert first.statistics["ratio_min"] == first.statistics["ratio_max"] == 1.0
+    with torch.no_grad():
+        policy.weight.add_(0.05 * torch.randn(3, 3))
+    second = next(terms)
+    second.loss.backward()
+
+    s, s_next = (float(rollout.sigmas[i]) for i in (2, 3))
+    g2, d = settings.eta**2 * s / (1 - s), s_next - s
+    dmean_dv, std = d * (1 + g2 * (1 - s) / (2 * s)), math.sqrt(-g2 * d)
+    x, x_next = rollout.states.double().numpy().reshape(2, BATCH, 3)
+    old_mean = x * (1 + g2 * d / (2 * s)) + (x @ old_weight.T + bias) * dmean_dv
+    moved = x @ (policy.weight.detach().double().numpy() - old_weight).T * dmean_dv
+    eps = (x_next - old_mean) / std
+    ratio = np.exp((moved * eps).mean(1))
+    scaled = advantages.double().numpy() * ratio / -d
+    assert abs(ratio - 1).max() > 1e-3
+    np.testing.assert_allclose(second.loss.item(), -scaled.mean(), rtol=1e-4)
+    np.testing.assert_allclose(second.statistics["ratio_max"], ratio.max(), rtol=1e-5)
+    gradient = -np.einsum("b,bi,bj->ij", scaled, eps, x) * dmean_dv / (3 * BATCH)
+    assert policy.weight.grad is not None
+    np.testing.assert_allclose(policy.weight.grad.numpy(), gradient, rtol=2e-3, atol=2e-5)
+
+
+def test_guard_centres_the_ratios_that_are_otherwise_below_one() -> None:
+    """Over 20,000 samples the mean log-ratio is 0 within 4 standard errors; without guard it lies clearly below."""
+    count, found = 20_000, []
+    for guard in (True, False):
+        torch.manual_seed(0)
+        policy = LinearPolicy(3)
+        settings = GRPOSettings(steps=6, window=1, window_range=(2, 3), clip=10.0, epochs=2, guard=guard)
+        objective, rollout = _collect(settings, policy, count)
+        step = objective._step(policy, rollout, policy.encode([""] * count), 0, slice(0, count))
+        with torch.no_grad():
+            policy.weight.add_(0.3)
+            moved = objective._step(policy, rollout, policy.encode([""] * count), 0, slice(0, count))
+            change = log_prob("sde", rollout.states[1], moved.mean, moved.std) - rollout.log_probs[0]
+            change = regulated(change, moved, step.mean) if guard else change
+        found.append(float(change.mean() / (change.std() / math.sqrt(count))))
+    assert abs(found[0]) < 4 < -found[1] / 2
+
+
+def test_guard_needs_the_law_that_it_normalises() -> None:
+    with pytest.raises(ValueError, match="not those of 'cps'"):
+        GRPOSettings(law="cps", guard=True)
 
 
 def test_expected_gradient_is_that_of_the_expected_reward() -> None:

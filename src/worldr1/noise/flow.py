@@ -34,9 +34,12 @@ class FlowMaps:
 def latent_poses(trajectory: Trajectory, latent_frames: int) -> Tensor:
     """Poses of the video frames that the latent frames stand for: 0, 4, 8, ... where time is compressed fourfold.
 
+    Where time is compressed fourfold there may be one latent frame more, which leads in and shares the first pose
+    (CogVideoX1.5 fills its pairs of frames so, and drops it).
+
     Args:
         trajectory: T video frames.
-        latent_frames: number N of latent frames; ``T - 1`` must be a multiple of ``N - 1``.
+        latent_frames: number N of latent frames; ``T - 1`` must be a multiple of ``N - 1``, or be ``4 (N - 2)``.
 
     Returns:
         ``[N, 4, 4]`` float64 camera-to-world.
@@ -47,6 +50,8 @@ def latent_poses(trajectory: Trajectory, latent_frames: int) -> Tensor:
     if latent_frames < 1:
         raise ValueError(f"{latent_frames} latent frames were asked for; at least 1 is needed.")
     gaps, span = latent_frames - 1, trajectory.frames - 1
+    if gaps > 1 and span % gaps and span == 4 * (gaps - 1):
+        return torch.cat([trajectory.c2w[:1], trajectory.c2w[::4]]).double()
     if gaps and (span % gaps or span < gaps):
         raise ValueError(
             f"{latent_frames} latent frames do not fall evenly on {trajectory.frames} video frames; frames - 1 must be "

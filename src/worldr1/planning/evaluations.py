@@ -14,7 +14,8 @@ from torch import Tensor
 from worldr1.recipes.settings import Recipe
 from worldr1.rl.assemble import build_objective
 from worldr1.rl.assemble_policy import training_device, wrap
-from worldr1.rl.seeds import Stream, generator
+from worldr1.rl.draws import step_draws
+from worldr1.rl.seeds import Stream
 
 _VIDEOS, _TOKENS, _TEXT_WIDTH = 2, 4, 8
 _FRAMES, _SIDE = 5, 32
@@ -65,10 +66,10 @@ def count_evaluations(recipe: Recipe) -> Evaluations:
         with _counting(pipeline.transformer.blocks[0], tally):
             text = policy.encode(["a"] * _VIDEOS)
             noise = torch.randn(_VIDEOS, *policy.latent_shape(_FRAMES, _SIDE, _SIDE))
-            made = objective.collect(policy, text, noise, generator(Stream.ROLLOUT, 0), 0)
+            made = objective.collect(policy, text, noise, step_draws(Stream.ROLLOUT, 0, 0, _VIDEOS), 0)
             tally.sampling = False
             advantages = torch.tensor([1.0, -1.0])
-            for term in objective.losses(policy, made, text, advantages, generator(Stream.LOSS, 0)):
+            for term in objective.losses(policy, made, text, advantages, step_draws(Stream.LOSS, 0, 0, _VIDEOS)):
                 tally.in_backward = True
                 term.loss.backward()
                 tally.in_backward = False
@@ -110,6 +111,10 @@ def _counting(block: torch.nn.Module, tally: _Tally) -> Iterator[None]:
             handle.remove()
 
 
+class WanPipeline(SimpleNamespace):
+    """Stands for a pipeline under the class name by which its policy is found."""
+
+
 def _tiny_pipeline() -> Any:
     """What `WanPolicy` asks of a pipeline for sampling and training: a real transformer, and no text or video."""
     from diffusers import FlowMatchEulerDiscreteScheduler, WanTransformer3DModel
@@ -125,7 +130,7 @@ def _tiny_pipeline() -> Any:
         num_layers=1,
         rope_max_seq_len=32,
     )
-    return SimpleNamespace(
+    return WanPipeline(
         transformer=transformer,
         vae=torch.nn.Identity(),
         text_encoder=torch.nn.Identity(),

@@ -173,7 +173,23 @@ def trainable_parameters(shape: PipelineShape, model: ModelSettings) -> int:
     return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
 
 
+def shape_is_known(model: ModelSettings) -> bool:
+    """Whether `shape_of` tells all of a pipeline: Wan2.1, or another of its build."""
+    if model.path in WAN_SHAPES or model.path == "tiny":
+        return True
+    place = examine("policy", model.path, model.revision).place
+    return place is not None and _is_wan21(place)
+
+
+def _is_wan21(folder: Path) -> bool:
+    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    second = (index.get("transformer_2") or [None])[0]
+    return index["_class_name"] == "WanPipeline" and not second and not index.get("expand_timesteps")
+
+
 def _read(folder: Path) -> PipelineShape:
+    if not _is_wan21(folder):
+        raise ValueError(f"the plan knows pipelines built as Wan2.1; {folder} holds another kind")
     from transformers import UMT5Config, UMT5EncoderModel
 
     with torch.device("meta"):

@@ -42,8 +42,9 @@ class CachedTextEncoder(nn.Module):
         self.dtype = dtype
         self.device = torch.device(device)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> BaseModelOutput:
-        """Embeddings [B, L, D] of token ids [B, L]; zero where the mask [B, L] is."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> BaseModelOutput:
+        """Embeddings [B, L, D] of token ids [B, L]; zero where the mask [B, L] is. Without one, padding counts too."""
+        attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         rows = [self._row(ids[: int(mask.sum())]) for ids, mask in zip(input_ids, attention_mask, strict=True)]
         length = input_ids.shape[1]
         padded = [nn.functional.pad(row, (0, 0, 0, length - len(row))) for row in rows]

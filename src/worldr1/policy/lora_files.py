@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
-
 USUAL_NAME = "pytorch_lora_weights.safetensors"
+SECOND = "transformer_2"
+SECOND_NAME = "pytorch_lora_weights_2.safetensors"
+"""Beside the usual file: the adapter of a pipeline's second transformer."""
 _DIFFUSERS_PREFIX = "transformer."
 _UP = ("lora_B", "lora_up", "lora.up")
 
@@ -29,14 +29,16 @@ def find_lora(where: Path) -> Path:
     found = sorted(where.glob("*.safetensors")) if where.is_dir() else []
     if not found:
         raise FileNotFoundError(f"no adapter in {where}; it must hold {USUAL_NAME}")
+    found = [path for path in found if path.name != SECOND_NAME] or found
     if len(found) > 1:
         raise ValueError(f"{where} holds several adapters; name one of {', '.join(path.name for path in found)}")
     return found[0]
 
 
-def load_lora(pipeline: WanPipeline, file: Path) -> None:
+def load_lora(pipeline: Any, file: Path) -> None:
     """Put an adapter on a pipeline's transformer: W + (alpha / rank) B A.
 
+    A pipeline of two transformers (Wan2.2) finds the second one's adapter beside it, in SECOND_NAME, if there is one.
     Alpha is read from wherever the file has it: diffusers' metadata, or one ``.alpha`` beside each pair of matrices.
     A file without any means alpha = rank, as everywhere in diffusers.
 
@@ -47,6 +49,13 @@ def load_lora(pipeline: WanPipeline, file: Path) -> None:
     Raises:
         ValueError: when the file is damaged, or is no adapter for this transformer.
     """
+    _load_into(pipeline, "transformer", file)
+    second = file.with_name(SECOND_NAME)
+    if second.is_file() and second != file and getattr(pipeline, SECOND, None) is not None:
+        _load_into(pipeline, SECOND, second)
+
+
+def _load_into(pipeline: Any, place: str, file: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -56,14 +65,15 @@ def load_lora(pipeline: WanPipeline, file: Path) -> None:
         raise ValueError(f"{file} is no .safetensors file, or is damaged: {error}") from error
     if not any("lora" in name for name in state):
         raise ValueError(f"{file} holds no adapter: none of its {len(state)} tensors has 'lora' in its name")
+    chosen = {"load_into_transformer_2": True} if place == SECOND else {}
     try:
         if any(name.startswith(_DIFFUSERS_PREFIX) and name.endswith(".alpha") for name in state):
-            pipeline.load_lora_weights(fold_alphas(state))
+            pipeline.load_lora_weights(fold_alphas(state), **chosen)
         else:
-            pipeline.load_lora_weights(str(file.parent), weight_name=file.name, use_safetensors=True)
+            pipeline.load_lora_weights(str(file.parent), weight_name=file.name, use_safetensors=True, **chosen)
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"{file} does not fit this model's transformer: {error}") from error
-    if not getattr(pipeline.transformer, "peft_config", None):
+    if not getattr(getattr(pipeline, place), "peft_config", None):
         raise ValueError(f"{file} holds no adapter for this model's transformer")
 
 

@@ -125,6 +125,8 @@ class GrpoSettings(Settings):
     """The ratio is clipped to [1 - clip, 1 + clip]."""
     kl: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the KL divergence to the frozen base."""
+    guard: bool = False
+    """GRPO-Guard: ratios with mean 1 and one spread at all noise levels; clip at 2e-6 to 4e-6. Law 'sde' only."""
     epochs: Positive = 1
     """Passes over each rollout."""
     updates: Positive = 1
@@ -354,3 +356,9 @@ class Recipe(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     parallel: ParallelSettings = ParallelSettings()
+
+    @model_validator(mode="after")
+    def _guard_has_its_law(self) -> Recipe:
+        if self.objective.name == "grpo" and self.objective.grpo.guard and self.sampling.law != "sde":
+            raise ValueError("objective.grpo.guard needs sampling.law 'sde'")
+        return self

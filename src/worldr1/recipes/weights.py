@@ -12,6 +12,8 @@ from worldr1.reconstruction.da3_variants import VARIANTS
 LICENCES = {
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Apache-2.0",
     "Wan-AI/Wan2.1-T2V-14B-Diffusers": "Apache-2.0",
+    "Wan-AI/Wan2.2-T2V-A14B-Diffusers": "Apache-2.0",
+    "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Apache-2.0",
     **{variant.hub: variant.licence for variant in VARIANTS},
     "Qwen/Qwen3-VL-8B-Instruct": "Apache-2.0",
     "Qwen/Qwen2-VL-7B-Instruct": "Apache-2.0",

@@ -50,9 +50,13 @@ def assemble(recipe: Recipe, world: World | None = None) -> Parts:
 def _check_memory(recipe: Recipe) -> None:
     from worldr1.planning.budget import check_memory, gpu_bytes, memory_warning
     from worldr1.planning.plan import make_plan
+    from worldr1.planning.shapes import shape_is_known
 
     available = gpu_bytes()
     if recipe.model.path == "tiny" or available is None:
+        return
+    if not shape_is_known(recipe.model):
+        logger.warning("memory is not estimated for %s: the plan knows Wan2.1 only", recipe.model.path)
         return
     plan = make_plan(recipe)
     check_memory(plan, available)
@@ -75,6 +79,7 @@ def build_objective(recipe: Recipe, policy: Policy) -> Objective:
                 law=sampling.law,
                 clip=grpo.clip,
                 kl=grpo.kl,
+                guard=grpo.guard,
                 epochs=grpo.epochs,
                 updates=grpo.updates,
                 micro_batch=sampling.micro_batch,

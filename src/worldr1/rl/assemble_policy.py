@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -14,10 +14,8 @@ from worldr1.recipes.weights import place_of
 from worldr1.rl.seeds import Stream, seed_of
 
 if TYPE_CHECKING:
-    from diffusers.pipelines.wan.pipeline_wan import WanPipeline
-
     from worldr1.policy.cached_text import CachedTextEncoder
-    from worldr1.policy.wan import WanPolicy
+    from worldr1.policy.diffusers_policy import DiffusersPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ def training_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_policy(recipe: Recipe, prompts: Sequence[str] = ()) -> WanPolicy:
+def load_policy(recipe: Recipe, prompts: Sequence[str] = ()) -> DiffusersPolicy:
     """The policy of a recipe; the run's seed draws the adapter's first weights.
 
     Args:
@@ -56,9 +54,10 @@ def load_policy(recipe: Recipe, prompts: Sequence[str] = ()) -> WanPolicy:
     return policy
 
 
-def wrap(pipeline: WanPipeline, recipe: Recipe) -> WanPolicy:
+def wrap(pipeline: Any, recipe: Recipe) -> DiffusersPolicy:
     """A pipeline, loaded and on its device, as the policy that a recipe asks for."""
-    from worldr1.policy.wan import LoraSettings, WanPolicy
+    from worldr1.policy.adapters import make_policy
+    from worldr1.policy.diffusers_policy import LoraSettings
 
     model: ModelSettings = recipe.model
     if model.vae_tiling:
@@ -68,7 +67,7 @@ def wrap(pipeline: WanPipeline, recipe: Recipe) -> WanPolicy:
     checkpointing = model.gradient_checkpointing
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(Stream.WEIGHTS, recipe.seed))
-        return WanPolicy(
+        return make_policy(
             pipeline,
             recipe.sampling.guidance,
             model.max_tokens,
@@ -98,15 +97,17 @@ def _cached_encoder(path: str, directory: Path, dtype: torch.dtype, device: str)
         where = str(pipeline_dir())
 
     def load() -> torch.nn.Module:
-        from transformers import UMT5EncoderModel
+        import transformers
+        from diffusers import DiffusionPipeline
 
         logger.info("loading the text encoder of %s", path)
-        return UMT5EncoderModel.from_pretrained(where, subfolder="text_encoder", dtype=dtype).to(device)
+        kind = getattr(transformers, DiffusionPipeline.load_config(where)["text_encoder"][1])
+        return kind.from_pretrained(where, subfolder="text_encoder", dtype=dtype).to(device)
 
     return CachedTextEncoder(load, directory, where, dtype, device)
 
 
-def _encode_all(policy: WanPolicy, prompts: Sequence[str]) -> None:
+def _encode_all(policy: DiffusersPolicy, prompts: Sequence[str]) -> None:
     distinct = list(dict.fromkeys([*prompts, policy.negative_prompt]))
     for index, prompt in enumerate(distinct, start=1):
         policy.encode([prompt])
