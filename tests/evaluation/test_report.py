@@ -11,10 +11,10 @@ import pytest
 from synthetic_run import make_run
 
 from worldr1.cli.main import main
+from worldr1.data.video import read_sampled
 from worldr1.evaluation import charts
 from worldr1.evaluation.report import write_report
 from worldr1.evaluation.sections import dynamic_phases
-from worldr1.evaluation.video import read_video
 
 VOID = {"meta", "input", "img", "link", "br", "hr", "rect", "line", "circle"}
 
@@ -125,7 +125,8 @@ def test_the_command(run: Path) -> None:
 
 def test_clips_are_the_videos(run: Path) -> None:
     clip = json.loads((run / "evaluation.json").read_text())["clips"][0]
-    assert read_video(run / clip["trained"]).shape == (17, 3, 256, 256)
+    trained = read_sampled(run / clip["trained"])
+    assert (trained.total, trained.size) == (17, (256, 256))
 
 
 def test_cameras_start_at_the_identity(run: Path) -> None:

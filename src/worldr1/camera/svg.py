@@ -72,4 +72,5 @@ class _Frame:
         return [[float(value) for value in row] for row in flipped]
 
     def points(self, points: Tensor) -> str:
+        """Points [N, 2] in scene depths as the text of an SVG `points` attribute, in pixels."""
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in self(points))

@@ -36,7 +36,17 @@ def rerendering(
     reconstructor: Reconstructor | None = None,
     reward: ReconReward | None = None,
 ) -> Rerendering:
-    """Rebuild and re-render clips [B,T,3,H,W] in [0,1] along cameras estimated from them."""
+    """Rebuild and re-render clips [B,T,3,H,W] in [0,1] along cameras estimated from them.
+
+    Args:
+        videos: clips; those that are not finite are left out.
+        trajectories: what was asked for, one of T frames per clip; a hint to the reconstructor.
+        reconstructor: `StereoReconstructor` when not given.
+        reward: `ReconReward` when not given.
+
+    Raises:
+        ValueError: for clips or trajectories that the reconstructor refuses.
+    """
     rebuild, score = reconstructor or StereoReconstructor(), reward or ReconReward()
     psnr, recon = [float("nan")] * len(videos), [float("nan")] * len(videos)
     cameras: list[Tensor | None] = [None] * len(videos)

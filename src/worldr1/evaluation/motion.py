@@ -8,7 +8,6 @@ mover shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,11 +84,17 @@ def _ground_flow(trajectory: Trajectory, height: int, width: int) -> Tensor:
 
 
 def mover_mask(video: Tensor, scene: Scene) -> Tensor:
-    """Pixels [T-1,H,W] of what moves by itself: the first object's blob with its rim, or the ground where it flows."""
+    """Pixels [T-1,H,W] of what moves by itself: the first object's blob with its rim, or the ground where it flows.
+
+    Raises:
+        ValueError: if the scene has neither.
+    """
     if SETTINGS[scene.setting].flowing:
         mask = torch.zeros(video.shape[0] - 1, *video.shape[-2:])
         mask[:, round(video.shape[-2] * 0.56) :] = 1.0
         return mask
+    if not scene.solids:
+        raise ValueError(f"nothing can move {scene.caption!r}: the scene has no objects and its ground is still")
     blob = blob_mask(video[:-1], scene.solids[0].color)
     return F.max_pool2d(blob[:, None], 3, 1, 1)[:, 0]
 
@@ -102,7 +107,7 @@ def kind_of(scene: Scene) -> str:
     """
     if SETTINGS[scene.setting].flowing:
         return FLOWING
-    motion = scene.solids[0].motion
+    motion = scene.solids[0].motion if scene.solids else None
     if motion is None:
         raise ValueError(f"nothing moves in {scene.caption!r}; the dynamic degree needs a dynamic scene")
     return motion
@@ -150,15 +155,3 @@ def frozen(scene: Scene) -> Scene:
     still = next(k for k, setting in enumerate(SETTINGS) if setting.open_air and not setting.flowing)
     setting = still if SETTINGS[scene.setting].flowing else scene.setting
     return replace(scene, setting=setting, solids=tuple(replace(solid, motion=None) for solid in scene.solids))
-
-
-def dynamic_degrees(
-    videos: Sequence[Tensor], scenes: Sequence[Scene], trajectories: Sequence[Trajectory], scale: MotionScale
-) -> tuple[list[float], list[float]]:
-    """Dynamic degree in [0,1] and whole-frame residual flow (pixels a frame) of clips of dynamic scenes."""
-    degrees, residuals = [], []
-    for video, scene, trajectory in zip(videos, scenes, trajectories, strict=True):
-        motion = clip_motion(video, trajectory)
-        degrees.append(scale.degree(kind_of(scene), motion.of(mover_mask(video, scene))))
-        residuals.append(motion.residual_flow)
-    return degrees, residuals

@@ -23,6 +23,7 @@ GREY_TOLERANCE = 0.07  # white shares its line with every grey: haze, ceiling, s
 WIDEST_ROW = 0.6  # a row of the image that is one colour further than this is sky, haze or wall
 CROP = 12
 CALIBRATION_FRAMES = 5
+SEEN_AREA = 20  # pixels of a 64x64 image from which on a blob's outline tells its shape
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def find(videos: Tensor, color: str) -> Found:
     return Found(
         area=torch.from_numpy(area).view(count, frames).float(),
         features=_crops(boxes, labels, brightness).view(count, frames, -1),
-        seen=torch.from_numpy(area > 20).view(count, frames).float(),
+        seen=torch.from_numpy(area > SEEN_AREA).view(count, frames).float(),
     )
 
 

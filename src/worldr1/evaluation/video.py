@@ -1,4 +1,4 @@
-"""Writing clips that browsers play, and reading any video file back."""
+"""Writing clips that browsers play."""
 
 from __future__ import annotations
 
@@ -52,25 +52,6 @@ def write_video(path: Path, video: Tensor, *, fps: int = 8, magnify: int = 1) ->
             container.mux(stream.encode())
         return target
     raise RuntimeError("PyAV has neither libx264 nor libvpx-vp9; install the `av` wheel from PyPI")
-
-
-def read_video(path: Path, *, frames: int | None = None) -> Tensor:
-    """Decode a video file to float32 [T,3,H,W] in [0,1]; at most `frames` frames.
-
-    Raises:
-        ValueError: if the file holds no video frames.
-    """
-    import av
-
-    images = []
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            images.append(frame.to_ndarray(format="rgb24"))
-            if frames is not None and len(images) == frames:
-                break
-    if not images:
-        raise ValueError(f"{path} holds no video frames")
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
 def to_uint8(video: Tensor) -> np.ndarray:

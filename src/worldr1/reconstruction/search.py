@@ -67,7 +67,7 @@ def spread(frames: int, count: int) -> Array:
 
 
 def fill_between(w2c: Array, knots: Array) -> None:
-    """Overwrites the poses between the knots, in place."""
+    """Overwrites the poses of w2c [T,4,4] between the knots (frame indices [n], ascending), in place."""
     for a, b in pairwise(knots):
         for t in range(a + 1, b):
             interpolate(w2c[a], w2c[b], (t - a) / (b - a), w2c[t])
