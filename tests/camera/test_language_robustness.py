@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import string
 
+import pytest
 from camera_prompts import NOTHING
 
 from worldr1.camera import ALL_MOVES, MAX_MOVES, describe_moves, parse_moves
@@ -68,6 +69,7 @@ def _is_read_once_and_for_all(text: str) -> None:
     assert parse_moves(describe_moves(moves)) == moves
 
 
+@pytest.mark.timeout(60)
 def test_long_prompts_take_no_time() -> None:
     hostile = "the camera orbits " + "to the to from the left to " * 2000
     assert parse_moves(hostile + "a" * 20000)
