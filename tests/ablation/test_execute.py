@@ -14,7 +14,6 @@ from worldr1.ablation.plan import PlannedRun, plan_runs
 from worldr1.ablation.variants import choose, load_variants
 from worldr1.evaluation.model import Extent
 from worldr1.recipes import Recipe, load_recipe, save_recipe
-from worldr1.rl import launch
 from worldr1.rl.run import RunDirectory
 
 EXTENT = Extent(prompts=2, dynamic=1, fitted=0)
@@ -30,12 +29,14 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """Training that leaves a run directory and tells (variant/seed, resumed)."""
     made: list[tuple[str, bool]] = []
 
-    def train(recipe: Recipe, run: RunDirectory, resume: bool) -> None:
-        made.append(("/".join(run.root.parts[-2:]), resume))
-        save_recipe(recipe, run.recipe)
-        run.pipeline.mkdir()
+    def train(recipe: Recipe, root: Path, resumed: bool) -> None:
+        made.append(("/".join(root.parts[-2:]), resumed))
+        root.mkdir(parents=True, exist_ok=True)
+        save_recipe(recipe, RunDirectory(root).recipe)
+        RunDirectory(root).pipeline.mkdir()
 
-    monkeypatch.setattr(launch, "_train", train)
+    monkeypatch.setattr(module, "start", lambda recipe, root: train(recipe, root, False))
+    monkeypatch.setattr(module, "resume", lambda recipe, root: train(recipe, root, True))
     return made
 
 
@@ -108,3 +109,9 @@ def test_an_evaluation_of_the_same_extent_is_kept(runs: list[PlannedRun], monkey
     (run.root / "evaluation.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):
         evaluate_run(run, judge, EXTENT)
+
+
+def test_torchrun_is_refused(runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    with pytest.raises(ValueError, match="without torchrun"):
+        list(execute(runs, train_run, lambda run: {}))

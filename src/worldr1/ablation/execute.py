@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch.distributed as dist
+
 from worldr1.ablation.plan import PlannedRun
 from worldr1.recipes import Recipe
 from worldr1.rl.launch import changes, resume, start, stored_recipe
@@ -31,7 +33,15 @@ def execute(
     """Do one run after the other; gives all outcomes so far, by run directory, after each.
 
     A run that fails is told and does not stop the others.
+
+    Raises:
+        ValueError: under torchrun.
     """
+    if dist.is_available() and dist.is_torchelastic_launched():
+        raise ValueError(
+            "ablations run in one process each; start one command for each card, with its own --seeds or --variants, "
+            "without torchrun"
+        )
     outcomes: dict[Path, Outcome] = {}
     for number, run in enumerate(runs, start=1):
         if run.root in outcomes:
