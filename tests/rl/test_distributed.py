@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,13 +25,28 @@ from worldr1.rl.run import RunDirectory
 _HERE = Path(__file__).parent
 
 
+def _finish(command: list[str], environment: dict[str, str]) -> None:
+    """Run to the end; processes that it started never outlive it."""
+    started = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with started as process:
+        try:
+            _, errors = process.communicate(timeout=550)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # torchrun ends its workers, which have sessions of their own
+            process.wait(timeout=40)
+            raise
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, errors[-4000:]
+
+
 def _run(folder: Path, jobs: list[Job]) -> None:
     """All jobs, one after another; a failed process ends them with its traceback."""
     write_jobs(folder / "jobs.json", jobs)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, str(_HERE / "cluster.py"), str(folder / "jobs.json")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+    _finish(command, environment)
 
 
 def _same_metrics(first: Path, second: Path) -> None:
@@ -152,10 +169,7 @@ def test_torchrun_trains_the_shipped_pipeline(tmp_path: Path) -> None:
     run, environment = tmp_path / "run", {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
     fresh = ["tiny", "--run", str(run), "--parallel.strategy", "fsdp", "--schedule.total-steps", "1", *words]
     for arguments in (fresh, ["--resume", str(run), "--schedule.total-steps", "2", "--parallel.strategy", "ddp"]):
-        done = subprocess.run(
-            [*command, *arguments], env=environment, capture_output=True, text=True, timeout=500, check=False
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
+        _finish([*command, *arguments], environment)
     records = read_metrics(run / "metrics.jsonl", "train")
     assert [record["step"] for record in records] == [0, 1]
     assert all(record["gradient_norm"] > 0 for record in records)
