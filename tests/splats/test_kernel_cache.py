@@ -47,6 +47,6 @@ def test_an_entry_closes_over_the_text_of_all_that_it_calls(monkeypatch: pytest.
     assert any(cell.cell_contents == digest for cell in kernel.forward.py_func.__closure__)
     assert any(cell.cell_contents == digest for cell in kernel.backward.py_func.__closure__)
     changed = tmp_path / "kernel_tiles.py"
-    changed.write_text(Path(kernel.kernel_tiles.__file__).read_text() + "# another kernel\n")
+    changed.write_text(Path(str(kernel.kernel_tiles.__file__)).read_text() + "# another kernel\n")
     monkeypatch.setattr(kernel.kernel_tiles, "__file__", str(changed))
     assert kernel._sources() != digest

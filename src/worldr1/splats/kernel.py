@@ -47,7 +47,7 @@ def _sources() -> str:
     functions that it calls.
     """
     parts = (kernel_layout, kernel_order, kernel_projection, kernel_tiles)
-    return hashlib.sha256(b"".join(Path(part.__file__).read_bytes() for part in parts)).hexdigest()
+    return hashlib.sha256(b"".join(Path(str(part.__file__)).read_bytes() for part in parts)).hexdigest()
 
 
 def _forward(sources: str):
