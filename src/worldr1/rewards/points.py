@@ -82,5 +82,5 @@ def _sample(field: Tensor, places: Tensor) -> Tensor:
     """Values [N] of a field [H,W] at pixels [N,2], bilinear; inverse depth of a plane is met exactly."""
     height, width = field.shape
     grid = places * 2.0 / torch.tensor([width, height], dtype=places.dtype) - 1.0
-    options = {"mode": "bilinear", "padding_mode": "border", "align_corners": False}
-    return functional.grid_sample(field[None, None], grid[None, None], **options)[0, 0, 0]
+    found = functional.grid_sample(field[None, None], grid[None, None], padding_mode="border", align_corners=False)
+    return found[0, 0, 0]
