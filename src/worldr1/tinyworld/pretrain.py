@@ -54,7 +54,7 @@ class PretrainSettings:
         compile: use torch.compile.
     """
 
-    steps: int = 5_000
+    steps: int = 9_600
     batch: int = 64
     lr: float = 4e-3
     warmup: int = 200
