@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint format clean
+.PHONY: help demo test bench docs lint format clean
 
 help:
 	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (some 15 minutes on 2 cores, an estimate)"
@@ -77,7 +77,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.torch
 	@touch $@
 
 # The documentation as a site, with the API reference from docstrings: open site/index.html.
-.PHONY: docs
+
 docs: $(VENV)/.installed-docs
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open $(CURDIR)/site/index.html in a browser."
