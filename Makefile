@@ -15,15 +15,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: help demo test bench docs lint format clean
 
 help:
-	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (some 15 minutes on 2 cores, an estimate)"
+	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (about 11 minutes on 2 cores)"
 	@echo "make test   install into $(VENV), then lint, type-check and test (about 6 minutes on 2 cores)"
 	@echo "make bench  time the package against plain PyTorch into benchmarks/results (about 10 minutes on 2 idle cores)"
+	@echo "make docs   install mkdocs and build the documentation as a site into site/"
 	@echo "make lint   ruff and mypy only"
 	@echo "make format let ruff format the code"
 	@echo "make clean  remove the virtual environment and caches (runs/ stays)"
 
 demo: $(VENV)/.installed
-	@echo "[1/3] Training the tiny world by reinforcement learning into $(RUN) (some 10 minutes on 2 cores, an estimate)"
+	@echo "[1/3] Training the tiny world by reinforcement learning into $(RUN) (about 8 minutes on 2 cores)"
 	@if [ -f "$(RUN)/recipe.yaml" ]; then $(BIN)/worldr1 train --resume "$(RUN)"; else $(BIN)/worldr1 train tiny --run "$(RUN)"; fi
 	@echo "[2/3] Evaluating on held-out prompts, base against trained (about 2 minutes)"
 	@$(BIN)/worldr1 evaluate "$(RUN)"
