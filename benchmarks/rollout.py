@@ -19,7 +19,9 @@ from worldr1.recipes.settings import Recipe
 from worldr1.rl.assemble import build_objective, training_prompts
 from worldr1.rl.assemble_policy import load_policy
 from worldr1.rl.batch import Batch, training_batch
+from worldr1.rl.draws import step_draws
 from worldr1.rl.scoring import decode, score
+from worldr1.rl.seeds import Stream
 from worldr1.sampling.rollout import Rollout
 
 STAGES = ("rollout", "decode", "reward", "update")
@@ -75,9 +77,8 @@ class Ours:
 
     def rollout(self) -> Rollout:
         """Sample the group."""
-        self.made = self.objective.collect(
-            self.parts.policy, self.text, self.batch.noise, torch.Generator().manual_seed(0), 0
-        )
+        draws = step_draws(Stream.ROLLOUT, 0, 0, len(self.advantages))
+        self.made = self.objective.collect(self.parts.policy, self.text, self.batch.noise, draws, 0)
         return self.made
 
     def decode(self) -> Tensor:
@@ -91,7 +92,7 @@ class Ours:
 
     def update(self) -> None:
         """Loss, gradient and optimiser step, at rate 0 so that every run does the same."""
-        draws = torch.Generator().manual_seed(0)
+        draws = step_draws(Stream.LOSS, 0, 0, len(self.advantages))
         for term in self.objective.losses(self.parts.policy, self.made, self.text, self.advantages, draws):
             term.loss.backward()
             if term.end_of_update:

@@ -209,7 +209,7 @@ def test_bad_input_is_named() -> None:
         "upscale is 0": {"upscale": 0},
         "law is 'other'": {"law": "other"},
         'law="sequential"': {"depth": torch.ones(3, 16, 24)},
-        "do not fall evenly": {"shape": (16, 4, 16, 24)},
+        "do not fall evenly": {"shape": (16, 6, 16, 24)},
         "depth has shape (1, 1)": {"law": "sequential", "depth": torch.ones(1, 1)},
     }.items():
         with pytest.raises(ValueError) as raised:
