@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
 import torch
 
@@ -34,15 +33,6 @@ def _run(model: Path, out: Path, *words: str) -> provenance.Provenance:
     return provenance.read(out)
 
 
-def _apart(one: Path, other: Path) -> int:
-    """Largest difference of two videos' pixels, of 255: a model loaded again may differ in a sum's last bits."""
-    films = []
-    for path in (one, other):
-        with av.open(str(path)) as container:
-            films.append(np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)]).astype(int))
-    return int(np.abs(films[0] - films[1]).max())
-
-
 def test_best_of_tells_all_seeds_and_the_file_can_be_made_again(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +44,7 @@ def test_best_of_tells_all_seeds_and_the_file_can_be_made_again(
     assert f"kept seed {7 + best} of 3" in lines[3]
     assert (made.prompt, made.seed, made.best_of, made.fps, made.model) == (PROMPT, 7 + best, 3, 12, str(model))
     assert main(["generate", "--from", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "b.mp4")]) == 0
-    assert _apart((tmp_path / "b.mp4"), (tmp_path / "a.mp4")) <= 6
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "a.mp4").read_bytes()
     other = _run(model, tmp_path / "c.mp4", "--seed", "3")
     assert other.weights == made.weights
     assert (tmp_path / "c.mp4").read_bytes() != (tmp_path / "a.mp4").read_bytes()
@@ -92,7 +82,7 @@ def test_an_adapter_is_named_in_the_file_and_put_on_again(
     assert styled.lora == str(tmp_path / "adapter")
     assert styled.weights != plain.weights
     assert main(["generate", "--from", str(tmp_path / "styled.mp4"), "-o", str(tmp_path / "b.mp4")]) == 0
-    assert _apart((tmp_path / "b.mp4"), (tmp_path / "styled.mp4")) <= 6
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "styled.mp4").read_bytes()
     capsys.readouterr()
     words = ["generate", "--from", str(tmp_path / "styled.mp4"), "--model", str(model), "-o", str(tmp_path / "c.mp4")]
     assert main(words) == 0
