@@ -33,9 +33,6 @@ def _run(model: Path, out: Path, *words: str) -> provenance.Provenance:
     return provenance.read(out)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a model loaded again sometimes differs in the last bits: open, see the issue's note"
-)
 def test_best_of_tells_all_seeds_and_the_file_can_be_made_again(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,9 +69,6 @@ def test_a_camera_file_is_spread_over_the_frames(name: str, model: Path, tmp_pat
     assert camera.fov == pytest.approx(50.0, abs=1e-3)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="a model loaded again sometimes differs in the last bits: open, see the issue's note"
-)
 def test_an_adapter_is_named_in_the_file_and_put_on_again(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
