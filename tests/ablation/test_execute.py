@@ -97,7 +97,7 @@ def test_an_evaluation_of_the_same_extent_is_kept(runs: list[PlannedRun], monkey
     monkeypatch.setattr(model, "evaluate_models", evaluate)
     monkeypatch.setattr(report, "write_report", lambda root: root)
     monkeypatch.setattr(assemble, "build_composer", lambda recipe: sorted(recipe.reward.weights))
-    monkeypatch.setattr(module, "_policy", lambda name, recipe: name)
+    monkeypatch.setattr(model, "load_sampler", lambda name, recipe: name)
     run = next(run for run in runs if run.variant.name == "no-traj")
     run.root.mkdir(parents=True)
     judge = load_recipe("tiny")

@@ -17,7 +17,6 @@ from worldr1.rl.run import RunDirectory
 
 if TYPE_CHECKING:
     from worldr1.evaluation.model import Extent
-    from worldr1.policy.wan import WanPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +85,7 @@ def evaluate_run(run: PlannedRun, judge: Recipe, extent: Extent) -> dict[str, An
     Returns:
         What its evaluation.json holds.
     """
-    from worldr1.evaluation.model import evaluate_models
+    from worldr1.evaluation.model import evaluate_models, load_sampler
     from worldr1.evaluation.report import write_report
     from worldr1.rl.assemble import build_composer
 
@@ -94,7 +93,7 @@ def evaluate_run(run: PlannedRun, judge: Recipe, extent: Extent) -> dict[str, An
     wanted = {name: getattr(extent, name) for name in ("prompts", "dynamic", "fitted", "seed")}
     if stored is not None and stored.get("extent") == wanted:
         return stored
-    base, trained = _policy(run.recipe.model.path, run.recipe), _policy(str(run.root), run.recipe)
+    base, trained = load_sampler(run.recipe.model.path, run.recipe), load_sampler(str(run.root), run.recipe)
     result = evaluate_models(base, trained, build_composer(judge), run.recipe, extent, run.root)
     write_report(run.root)
     return result
@@ -107,12 +106,3 @@ def _stored(path: Path) -> dict[str, Any] | None:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is damaged: {error}; remove it and it is made again") from error
-
-
-def _policy(name: str, recipe: Recipe) -> WanPolicy:
-    from worldr1.pipelines import load_pipeline
-    from worldr1.policy.wan import WanPolicy
-    from worldr1.rl.assemble_policy import training_device
-
-    pipeline = load_pipeline(name, device=training_device())
-    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)

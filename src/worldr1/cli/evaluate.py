@@ -6,11 +6,7 @@ import json as json_
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from worldr1.policy.wan import WanPolicy
-    from worldr1.recipes import Recipe
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +36,7 @@ def evaluate(
     Returns:
         0, also when the run is marked hacked.
     """
-    from worldr1.evaluation.model import Extent, evaluate_models
+    from worldr1.evaluation.model import Extent, evaluate_models, load_sampler
     from worldr1.evaluation.report import write_report
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
@@ -50,9 +46,9 @@ def evaluate(
     is_run = stored.is_file()
     recipe = load_recipe(stored) if is_run else load_recipe("tiny")
     extent = Extent(prompts=prompts, dynamic=dynamic, fitted=fitted, seed=seed)
-    base = _policy(against or (recipe.model.path if is_run else "tiny"), recipe)
+    base = load_sampler(against or (recipe.model.path if is_run else "tiny"), recipe)
     target = out or (Path(model) if is_run else None)
-    result = evaluate_models(base, _policy(model, recipe), build_composer(recipe), recipe, extent, target)
+    result = evaluate_models(base, load_sampler(model, recipe), build_composer(recipe), recipe, extent, target)
     if target is not None:
         logger.info("report %s", write_report(target))
     if json:
@@ -60,16 +56,6 @@ def evaluate(
     else:
         _show(result)
     return 0
-
-
-def _policy(name: str, recipe: Recipe) -> WanPolicy:
-    import torch
-
-    from worldr1.pipelines import load_pipeline
-    from worldr1.policy.wan import WanPolicy
-
-    pipeline = load_pipeline(name, device="cuda" if torch.cuda.is_available() else "cpu")
-    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
 
 
 def _show(result: dict[str, Any]) -> None:

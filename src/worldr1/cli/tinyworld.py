@@ -65,13 +65,12 @@ def modes(
         out: the picture.
         json: print one JSON document, and nothing else, on standard output.
     """
+    from worldr1.evaluation.model import load_sampler
     from worldr1.evaluation.samples import sample_modes
-    from worldr1.pipelines import load_pipeline
-    from worldr1.policy.wan import WanPolicy
     from worldr1.recipes import load_recipe
 
     recipe = load_recipe("tiny")
-    policy = WanPolicy(load_pipeline(model), recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
+    policy = load_sampler(model, recipe)
     found = sample_modes(policy, recipe, count, seed, out)
     if json:
         sys.stdout.write(json_.dumps(found, indent=1) + "\n")

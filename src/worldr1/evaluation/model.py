@@ -58,6 +58,20 @@ class Extent:
             raise ValueError(f"evaluation needs at least one prompt and no negative number, got {self}")
 
 
+def load_sampler(name: str, recipe: Recipe) -> WanPolicy:
+    """A model that only samples, with a recipe's guidance and text length, on the GPU if there is one.
+
+    Args:
+        name: 'tiny', a run directory, or a diffusers directory; raises as `load_pipeline`.
+    """
+    from worldr1.pipelines import load_pipeline
+    from worldr1.policy.wan import WanPolicy
+    from worldr1.rl.assemble_policy import training_device
+
+    pipeline = load_pipeline(name, device=training_device())
+    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
+
+
 @torch.no_grad()
 def draw(policy: WanPolicy, prompts: Sequence[HeldOutPrompt], recipe: Recipe, seed: int) -> Tensor:
     """One clip per prompt by the plain ODE, [B,T,3,H,W] in [0,1]; two models get the same noise for the same seed."""

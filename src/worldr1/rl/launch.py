@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -79,6 +78,7 @@ def _writing(run: RunDirectory, world: World) -> AbstractContextManager[None]:
 
 
 def _train(recipe: Recipe, run: RunDirectory, world: World, resume: bool) -> None:
+    from worldr1.evaluation.report import write_report
     from worldr1.rl.assemble import assemble
     from worldr1.rl.trainer import Trainer
 
@@ -87,11 +87,7 @@ def _train(recipe: Recipe, run: RunDirectory, world: World, resume: bool) -> Non
     if world.main:
         save_recipe(recipe, run.recipe)
     Trainer(recipe, parts, run, world).fit(resume)
-    if not world.main:
-        return
-    if importlib.util.find_spec("worldr1.evaluation.report") is not None:
-        from worldr1.evaluation.report import write_report
-
+    if world.main:
         logger.info("report %s", write_report(run.root))
 
 
