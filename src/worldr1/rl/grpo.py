@@ -119,7 +119,7 @@ class FlowGRPO:
                 total = sum(int(valid[:, part].sum()) for _, part in update)
                 for index, (j, part) in enumerate(update):
                     mean = means.get((j, part.start))
-                    losses, statistics = self._loss(policy, rollout, conditioning, own, j, part, s.kl, mean)
+                    losses, statistics = self._loss(policy, rollout, conditioning, own, j, part, mean)
                     yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
     def after_step(self, policy: Policy) -> None:
@@ -152,7 +152,6 @@ class FlowGRPO:
         advantages: Tensor,
         j: int,
         part: slice,
-        kl_weight: float,
         old_mean: Tensor | None,
     ) -> tuple[Tensor, dict[str, float]]:
         s = self.settings
@@ -162,7 +161,7 @@ class FlowGRPO:
         statistics: dict[str, float] = {}
 
         base_mean = None
-        if kl_weight:
+        if s.kl:
             with torch.no_grad(), policy.base():
                 base_mean = self._step(policy, rollout, conditioning, j, part).mean
         step = self._step(policy, rollout, conditioning, j, part)
@@ -179,7 +178,7 @@ class FlowGRPO:
         statistics["policy_loss"] = float(losses.detach().mean())
         if base_mean is not None:
             kl = ((step.mean - base_mean).square() / (2 * step.std.square())).flatten(1).mean(1)[valid]
-            losses = losses + kl_weight * kl
+            losses = losses + s.kl * kl
             statistics["kl"] = float(kl.detach().mean())
         ratio = ratio.detach()
         statistics["ratio_mean"] = float(ratio.mean())

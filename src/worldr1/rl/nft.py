@@ -93,7 +93,7 @@ class DiffusionNFT:
             total = sum(int(valid[:, part].sum()) for _, part in update)
             for index, (k, part) in enumerate(update):
                 losses, statistics = self._loss(
-                    policy, rollout, conditioning, own, times[k], _valid_rows(own, part), draws, s.penalty
+                    policy, rollout, conditioning, own, times[k], _valid_rows(own, part), draws
                 )
                 yield LossTerm(losses.sum() / total, statistics, len(losses), index == len(update) - 1)
 
@@ -118,7 +118,6 @@ class DiffusionNFT:
         times: Tensor,
         valid: Tensor,
         draws: Draws,
-        penalty: float,
     ) -> tuple[Tensor, dict[str, float]]:
         s = self.settings
         rows = valid if len(valid) else torch.zeros(1, dtype=torch.int64)  # the network must run here as elsewhere
@@ -135,7 +134,7 @@ class DiffusionNFT:
             with self.old.applied(policy):
                 old = policy.velocity(x, t, text)
             base = None
-            if penalty:
+            if s.penalty:
                 with policy.base():
                     base = policy.velocity(x, t, text)
         velocity = policy.velocity(x, t, text)
@@ -150,7 +149,7 @@ class DiffusionNFT:
         }
         if base is not None:
             distance = (velocity - base).square().flatten(1).mean(1)
-            losses = losses + penalty * distance
+            losses = losses + s.penalty * distance
             statistics["base_distance"] = float(distance.detach().mean())
         return losses, statistics
 
