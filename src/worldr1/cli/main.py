@@ -18,6 +18,7 @@ SUMMARIES = {
     "camera": "what a prompt asks of the camera",
     "evaluate": "held-out prompts, base against trained",
     "ablate": "what each part of the method is worth, over several seeds",
+    "runs": "the runs under a directory: running, finished, stopped, broken",
     "report": "one self-contained HTML page about a run",
     "prompts": "generate, check and show prompt sets",
     "calibrate": "show that the reward is honest on clips of known quality",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,6 +19,7 @@ from worldr1.data.atomic import whole_directory
 from worldr1.policy.sharding import part_of
 
 _NAME = re.compile(r"step-(\d{8})")
+_TENSORS = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path
     """
     final = folder / f"step-{checkpoint.step:08d}"
     with whole_directory(final) as beside:
-        save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, beside / "state.safetensors")
+        save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, beside / _TENSORS)
         text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
         (beside / "state.json").write_text(text, encoding="utf-8")
     for old in list_checkpoints(folder)[:-keep]:
@@ -59,21 +61,32 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read the directory of one checkpoint; tensors come on the CPU.
+    """Read the directory of one checkpoint; tensors come on the CPU. Raises as `checkpoint_header`."""
+    step, values = checkpoint_header(path)
+    return Checkpoint(step, load_file(path / _TENSORS), values)
+
+
+def checkpoint_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Step and values of a checkpoint, whose tensors are seen to be of full length but not read.
 
     Raises:
         FileNotFoundError: the directory or a file of it is missing.
         ValueError: a file of it is damaged.
     """
-    state, tensors = path / "state.json", path / "state.safetensors"
+    state, tensors = path / "state.json", path / _TENSORS
     for file in (state, tensors):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing; {path} is not a checkpoint of this package")
     try:
         content = json.loads(state.read_text(encoding="utf-8"))
-        return Checkpoint(int(content["step"]), load_file(tensors), dict(content["values"]))
-    except (json.JSONDecodeError, KeyError) as error:
+        step, values = int(content["step"]), dict(content["values"])
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{state} is damaged: {error}") from error
+    try:
+        with safe_open(tensors, framework="pt"):
+            return step, values
+    except SafetensorError as error:
+        raise ValueError(f"{tensors} is damaged: {error}") from error
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -87,6 +87,8 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
             if number == len(lines):
                 return
             raise ValueError(f"{path}, line {number}: not a JSON object") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{path}, line {number}: not a JSON object")
         yield record
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+_ATTEMPTS = 4
+"""How often a writer tries: `is_held` of another process takes the lock for an instant."""
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,40 @@ def writing(run: RunDirectory) -> Iterator[None]:
     """
     run.root.mkdir(parents=True, exist_ok=True)
     with run.lock.open("a+") as lock:
-        if not _try_lock(lock.fileno()):
-            lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise ValueError(f"{run.root}: process {holder} is writing here; give another directory with --run")
+        if not any(_try_lock(lock.fileno(), wait=0.02 * attempt) for attempt in range(_ATTEMPTS)):
+            raise ValueError(
+                f"{run.root}: process {holder(run) or 'unknown'} is writing here; give another directory with --run"
+            )
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield
 
 
-def _try_lock(descriptor: int) -> bool:
+def is_held(run: RunDirectory) -> bool:
+    """Whether a process holds the right to write; writes nothing.
+
+    Raises:
+        OSError: the lock's file cannot be read.
+    """
+    if not run.lock.exists():
+        return False
+    with run.lock.open("rb") as lock:
+        return not _try_lock(lock.fileno(), shared=True)
+
+
+def holder(run: RunDirectory) -> int | None:
+    """The process that wrote, or writes, its number into the lock's file; None where there is none."""
+    text = run.lock.read_text(encoding="utf-8", errors="replace").strip()
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _try_lock(descriptor: int, shared: bool = False, wait: float = 0.0) -> bool:
     import fcntl
 
+    time.sleep(wait)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
