@@ -64,6 +64,9 @@ def test_resuming_takes_the_run_s_recipe(calls: Calls, tmp_path: Path) -> None:
         (["--resume", "RUN", "--optimiser.lr", "1"], "optimiser.lr cannot change"),
         (["--resume", "RUN", "--run", "other"], "not both"),
         (["--run", "RUN"], "holds a run already"),
+        (["tiny-long", "--resume", "RUN"], "leave out tiny-long"),
+        (["--resume", "RUN", "tiny-long"], "read as a recipe"),
+        (["--seed", "1", "tiny-long", "--run", "RUN/new"], "put it before all settings"),
     ],
 )
 def test_what_would_spoil_a_run_is_refused(

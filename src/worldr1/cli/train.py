@@ -42,7 +42,10 @@ class Arguments:
 def parse(words: Sequence[str]) -> int:
     """Run `worldr1 train [RECIPE] [--field value ...] [--dry-run]` or `worldr1 train --resume RUN`."""
     resumed = _value_of("--resume", words)
-    named = words[0] if words and not words[0].startswith("-") else "tiny"
+    first = words[0] if words and not words[0].startswith("-") else None
+    if resumed and first is not None:
+        raise ValueError(f"--resume goes on with the run's own recipe; leave out {first}")
+    named = first or "tiny"
     recipe = stored_recipe(Path(resumed)) if resumed else load_recipe(named)
     arguments = tyro.cli(
         Arguments,
@@ -51,6 +54,8 @@ def parse(words: Sequence[str]) -> int:
         prog="worldr1 train",
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    if arguments.recipe != named:
+        raise ValueError(f"{arguments.recipe} is read as a recipe; put it before all settings, or leave it out")
     if arguments.resume is not None and arguments.run is not None:
         raise ValueError("give either --run for a new run or --resume for an old one, not both")
     if arguments.json and not arguments.dry_run:

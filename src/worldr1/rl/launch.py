@@ -31,11 +31,11 @@ def start(recipe: Recipe, root: Path) -> None:
     """
     with joined() as world:
         run = RunDirectory(Path(world.agree(str(root))))
-        if world.agree(run.recipe.exists()):
-            raise ValueError(
-                f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
-            )
         with _writing(run, world):
+            if world.agree(run.recipe.exists()):
+                raise ValueError(
+                    f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
+                )
             _train(recipe, run, world, resume=False)
 
 
