@@ -42,6 +42,15 @@ def test_the_round_trip_keeps_values_that_are_no_defaults(tmp_path: Path) -> Non
     assert load_recipe(tmp_path / "copy.yaml") == recipe
 
 
+def test_a_dynamic_phase_without_a_reward_is_refused_before_it_begins() -> None:
+    schedule = {"total_steps": 20, "main_steps": 10, "dynamic_steps": 5}
+    with pytest.raises(ValidationError, match="the dynamic phase has no other reward"):
+        Recipe.model_validate({"reward": {"general": 0.0}, "schedule": schedule})
+    for allowed in ({"dynamic_steps": 0}, {"total_steps": 10}):
+        Recipe.model_validate({"reward": {"general": 0.0}, "schedule": {**schedule, **allowed}})
+    Recipe.model_validate({"reward": {"general": 0.01}, "schedule": schedule})
+
+
 def test_an_unknown_key_is_answered_with_the_nearest_and_the_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("schedule: {totl_steps: 3}\n")

@@ -362,3 +362,13 @@ class Recipe(Settings):
         if self.objective.name == "grpo" and self.objective.grpo.guard and self.sampling.law != "sde":
             raise ValueError("objective.grpo.guard needs sampling.law 'sde'")
         return self
+
+    @model_validator(mode="after")
+    def _dynamic_phase_has_its_reward(self) -> Recipe:
+        schedule = self.schedule
+        if schedule.dynamic_steps and schedule.total_steps > schedule.main_steps and not self.reward.general:
+            raise ValueError(
+                "reward.general is 0 and the dynamic phase has no other reward: set schedule.dynamic_steps 0 too, or "
+                "give reward.general a small weight"
+            )
+        return self
