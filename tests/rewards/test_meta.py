@@ -133,3 +133,17 @@ def test_an_empty_scene_is_missing_and_spoils_no_other() -> None:
     torch.testing.assert_close(values[1:], reward([sample], [whole]), atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="as many reconstructions"):
         reward([sample], None)
+
+
+def test_the_size_of_other_videos_in_the_batch_changes_no_score() -> None:
+    scene, trajectory = sample_scene(np.random.default_rng(1)), Trajectory.from_moves(("orbit left",), 17)
+    samples, rebuilt = [], []
+    for height, width in ((64, 64), (48, 96)):
+        clip = render_clips([scene], [trajectory], height=height, width=width)[0]
+        splats = from_depth(clip.video[:3], clip.depth[:3], clip.c2w[:3], clip.intrinsics)
+        samples.append(Sample(clip.video, clip.prompt, trajectory))
+        rebuilt.append(Reconstruction(clip.c2w, clip.intrinsics, clip.depth, torch.ones_like(clip.depth), splats))
+    reward = MetaReward.from_directory()
+    alone = torch.cat([reward([sample], [one]) for sample, one in zip(samples, rebuilt, strict=True)])
+    assert float((alone[0] - alone[1]).abs()) > 1e-3
+    torch.testing.assert_close(reward(samples, rebuilt), alone, atol=1e-5, rtol=0)

@@ -75,6 +75,18 @@ def meta_views(
     return torch.cat([view.image for view in views]).clamp(0.0, 1.0)
 
 
+def places_by_size(
+    samples: Sequence[Sample], reconstructions: Sequence[Reconstruction]
+) -> dict[tuple[int, int], list[int]]:
+    """Places of the samples whose scenes are not empty, by (height, width) of their videos: what is drawn together."""
+    sizes: dict[tuple[int, int], list[int]] = {}
+    for place, (sample, reconstruction) in enumerate(zip(samples, reconstructions, strict=True)):
+        if len(reconstruction.splats):
+            height, width = sample.video.shape[-2:]
+            sizes.setdefault((height, width), []).append(place)
+    return sizes
+
+
 def expected_digit(logits: Tensor) -> Tensor:
     """Expectation [B] of the digit under logits [B,10], in [0, 9]."""
     return logits.softmax(-1) @ torch.arange(DIGITS, dtype=logits.dtype, device=logits.device)
@@ -105,18 +117,10 @@ class MetaReward:
             given = "none" if reconstructions is None else len(reconstructions)
             raise ValueError(f"MetaReward: {len(samples)} samples need as many reconstructions, got {given}.")
         scores = torch.full((len(samples),), torch.nan)
-        usable = [i for i, r in enumerate(reconstructions) if len(r.splats)]
-        if not usable:
-            return scores
-        height, width = samples[usable[0]].video.shape[-2:]
-        views = meta_views(
-            [samples[i].trajectory for i in usable],
-            [reconstructions[i] for i in usable],
-            height,
-            width,
-            self.sideways,
-            self.raised,
-        )
-        digits = expected_digit(judge(self.critic, views, [samples[i].prompt for i in usable]))
-        scores[usable] = 0.1 * digits.cpu()
+        for (height, width), places in places_by_size(samples, reconstructions).items():
+            trajectories = [samples[i].trajectory for i in places]
+            scenes = [reconstructions[i] for i in places]
+            views = meta_views(trajectories, scenes, height, width, self.sideways, self.raised)
+            digits = expected_digit(judge(self.critic, views, [samples[i].prompt for i in places]))
+            scores[places] = 0.1 * digits.cpu()
         return scores

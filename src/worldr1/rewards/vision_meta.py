@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldr1.camera.trajectory import Trajectory
 from worldr1.reconstruction.types import Reconstruction
-from worldr1.rewards.meta import RAISED, SIDEWAYS, meta_views
+from worldr1.rewards.meta import RAISED, SIDEWAYS, meta_views, places_by_size
 from worldr1.rewards.types import Sample
 
 
@@ -43,12 +43,7 @@ class VisionMetaReward:
             given = "none" if reconstructions is None else len(reconstructions)
             raise ValueError(f"VisionMetaReward: {len(samples)} samples need as many reconstructions, got {given}.")
         scores = torch.full((len(samples),), torch.nan)
-        shapes: dict[tuple[int, int], list[int]] = {}
-        for i, (sample, reconstruction) in enumerate(zip(samples, reconstructions, strict=True)):
-            if len(reconstruction.splats):
-                height, width = sample.video.shape[-2:]
-                shapes.setdefault((height, width), []).append(i)
-        for (height, width), places in shapes.items():
+        for (height, width), places in places_by_size(samples, reconstructions).items():
             trajectories = [samples[i].trajectory for i in places]
             scenes = [reconstructions[i] for i in places]
             views = meta_views(trajectories, scenes, height, width, self.sideways, self.raised)
