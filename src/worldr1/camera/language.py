@@ -8,15 +8,17 @@ Grammar, over lower-case text in which hyphens are spaces::
              | verb "the camera" direction [words]        "move the camera to the left"
              | {filler} phrase [tail]                     "slow pan left over the city"
              | still camera                               "static shot", "camera fixed", "no camera movement"
-    camera   = "camera" | "shot" | "view" | "viewpoint" | "pov", unless it is a thing in the scene ("a retro camera")
+             | direction                                  "then right", after a clause that is a move
+    camera   = "camera" | "shot" | "view" | "viewpoint" | "pov" | "fpv", unless it is a thing in the scene ("a retro
+               camera", "a camera crew")
     phrase   = a verb with its direction                  worldr1.camera.phrases
     filler   = an adverb, article, auxiliary ...          worldr1.camera.words
     tail     = words that can follow a camera move        worldr1.camera.words
 
 A clause that does not name the camera counts when it goes on from one about the camera ("then pans left"), or when the
 phrase opens it and its tail fits. So a prompt that merely mentions a camera, or whose people move, push in line or turn
-left, moves nothing. A negated move is dropped. The first three moves count; a sentence that opens with the move before
-it restates that move, unless it says "then".
+left, moves nothing. A negated move is dropped, and a camera that is told twice to stand still does so once. The first
+three moves count; a sentence that opens with the move before it restates that move, unless it says "then".
 """
 
 from __future__ import annotations
@@ -98,11 +100,15 @@ def _normalise(prompt: str) -> str:
     """Lower case, plain spaces, commas for brackets, dashes and arrows, and no other marks than those of sentences."""
     text = unicodedata.normalize("NFKC", prompt).lower().replace("’", "'").replace("n't", " not")
     text = re.sub(r"(?<=\w)[-‐‑_/](?=\w)", " ", text).replace("hand held", "handheld")
+    text = re.sub(r"\bcamera(?: (?:movement|motion|work))? ?[:=]+", "camera ", text)
     text = re.sub(r"[-‐-―:()\[\]{}|→>+&]+", ",", text)
     text = re.sub(r"[^\w\s,.;!?']+", " ", text)
     text = re.sub(r"[^\S\n]+", " ", text)
     return re.sub(
-        r"(?:\band |, ?)(?=(?:to|towards?) the (?:left|right)\b)|\band (?=(?:left|right)\b)", " ", text
+        r"(?:(?<!left )(?<!right )\band |(?<!left)(?<!right), ?)(?=(?:to|towards?) the (?:left|right)\b)"
+        r"|(?<!left )(?<!right )\band (?=(?:left|right)\b)|, ?(?=(?:anti |counter )?clockwise\b)",
+        " ",
+        text,
     ).replace("  ", " ")
 
 
@@ -111,7 +117,7 @@ def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool
     moves: list[str] = []
     about_camera = camera_before and re.match(r"(?:(?:then|next|finally|afterwards),? )?it\b", sentence) is not None
     active = about_camera
-    separator = "."
+    separator, last = ".", None
     pieces = words.SEPARATOR.split(sentence)
     for index in range(0, len(pieces), 2):
         clause = pieces[index].strip()[:_LONGEST_CLAUSE]
@@ -119,17 +125,32 @@ def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool
         if not clause or words.FILLER.match(clause) or words.MANNER.match(clause):
             continue
         active = active or (about_camera and (separator in words.SEQUENCE or not moves))
+        if last is None and separator in ("as", "while") and words.PRONOUN.match(clause):
+            active = False
         still = moves[-1:] == ["fixed"] and separator in words.MEANWHILE
-        move, names_camera = _parse_clause(clause, active, separator == ".", still)
+        move, names_camera = _parse_clause(clause, active, separator, still)
+        move = move or _echo(clause, last)
         active = names_camera or move is not None
         about_camera = about_camera or active
-        if move:
+        last = move
+        if move and not (move == "fixed" == "".join(moves[-1:]) and separator not in words.SEQUENCE):
             moves.append(move)
     return moves, about_camera
 
 
-def _parse_clause(clause: str, active: bool, opens_sentence: bool, still: bool) -> tuple[str | None, bool]:
-    """The move of one clause, and whether it names the camera as what moves.
+def _echo(clause: str, last: str | None) -> str | None:
+    """The move of a clause that is but a direction: the verb of the clause before it, the other way."""
+    found = words.ECHO.match(clause)
+    if last is None or found is None:
+        return None
+    way = {"in": "push in", "out": "pull out", "back": "pull out"}.get(found[1], f"{last.split()[0]} {found[1]}")
+    sides = ({"push in", "pull out"}, {"tilt up", "tilt down", "crane up", "crane down"})
+    turned = way != last and last.split()[-1] in ("left", "right") and way.split()[-1] in ("left", "right")
+    return way if turned or any({way, last} <= side and way != last for side in sides) else None
+
+
+def _parse_clause(clause: str, active: bool, separator: str, still: bool) -> tuple[str | None, bool]:
+    """The move of one clause behind a separator ("." opens a sentence), and whether it names the camera as what moves.
 
     Beside a camera that stands still, what moves by an everyday verb ("static shot of a kite, rising") is the scene.
     """
@@ -152,7 +173,8 @@ def _parse_clause(clause: str, active: bool, opens_sentence: bool, still: bool) 
     phrase, negated = _after_fillers(clause)
     if phrase is not None and not negated:
         goes_on = active and (phrase.technical or not still)
-        if goes_on or _stands_alone(phrase, opens_sentence):
+        alone = not words.THING.match(clause) and _stands_alone(phrase, separator)
+        if goes_on or alone:
             return phrase.move, names_camera
     if clause == "fixed" or (active and words.STILL_AFTER_CAMERA.match(clause)):
         return "fixed", names_camera
@@ -187,11 +209,11 @@ def _after_fillers(text: str) -> tuple[Phrase | None, bool]:
     return None, negated
 
 
-def _stands_alone(phrase: Phrase, opens_sentence: bool) -> bool:
+def _stands_alone(phrase: Phrase, separator: str) -> bool:
     """Whether a phrase is a camera move though nothing before it names the camera."""
-    if phrase.needs_camera:
+    if phrase.needs_camera or (separator == "and" and not phrase.technical):
         return False
-    if phrase.technical and (opens_sentence or not phrase.inflected):
+    if phrase.technical and (separator == "." or not phrase.inflected):
         on_subject = phrase.move == "push in" and phrase.tail.startswith("on ")
         return not phrase.tail or on_subject or words.AFTER_A_MOVE.match(phrase.tail) is not None
     return not phrase.inflected and (not phrase.tail or words.ONLY_A_MOVE.match(phrase.tail) is not None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from worldr1.camera.words import ADVERB
+
 
 @dataclass(frozen=True)
 class Phrase:
@@ -30,7 +32,7 @@ class Phrase:
 
 
 _TECHNICAL = {
-    *("push", "pull", "dolly", "zoom", "pan", "orbit", "truck", "arc", "circle", "tracking shot"),
+    *("push", "pull", "dolly", "zoom", "pan", "orbit", "truck", "arc", "circle", "tracking shot", "rotating shot"),
     *("tilt", "crane", "pedestal", "jib", "boom"),
 }
 _EVERYDAY = {"rise", "ascend", "descend", "elevate", "lower"}
@@ -48,8 +50,15 @@ _IRREGULAR = {
     "descend": "descent",
     "jib": "jibbing|jibbed",
     "drop": "dropping|dropped",
+    "speed": "sped",
+    "rotate": "rotation",
 }
-_STEM_OF = {"tracking shot": "tracking shot", "lowers": "lower", "lowering": "lower"}
+_TRACKING, _ROTATING = r"(?P<verb>(?:tracking|slider|dolly) shot)", r"(?P<verb>(?:rotating|spinning) shot)"
+_STEM_OF = {
+    **dict.fromkeys(("tracking shot", "slider shot", "dolly shot"), "tracking shot"),
+    **dict.fromkeys(("rotating shot", "spinning shot"), "rotating shot"),
+    **dict.fromkeys(("lowers", "lowering"), "lower"),
+}
 
 
 def _verb(stems: str) -> str:
@@ -67,7 +76,7 @@ def _verb(stems: str) -> str:
     return "(?P<verb>" + "|".join(sorted(forms, key=len, reverse=True)) + r")\b"
 
 
-_MANNER = r"(?: (?:[a-z]+ly|\d+|degrees?|slow|smooth|straight|further|very|shot|camera|move|movement))*"
+_MANNER = rf"(?: (?:{ADVERB}|\d+|degrees?|slow|smooth|straight|further|very|shot|camera|move|movement))*"
 _FROM = r"(?: from (?:the )?(?:left|right))?"
 _SIDE = _FROM + r"(?: (?:to|towards?|over to))?(?: (?:the|its|camera))? (?P<side>left|right)(?:wards?)?\b"
 _FAR = rf"(?:(?: [\w']+)*?{_FROM} (?:to|towards?) (?:the |its )?(?P<side>left|right)\b(?! of\b| side of\b))"
@@ -79,12 +88,13 @@ _SIDEWAYS = _verb(
     "move track truck slide strafe glide travel shift dolly drift crab go translate float sidestep fly sweep step walk"
 )
 _FORWARD = _verb(
-    "push dolly zoom move track truck glide travel creep ease fly slide drift float go inch step walk press"
+    "push dolly zoom move track truck glide travel creep ease fly slide drift float go inch step walk press "
+    "rush race speed venture plunge dive swoop sweep soar weave pass"
 )
 _BACKWARD = _verb(
     "pull dolly zoom move track truck glide travel creep ease fly slide drift float go inch step walk back"
 )
-_AROUND = _verb("rotate spin swing move travel turn go fly glide sweep track curve")
+_AROUND = _verb("rotate spin swing move travel turn go fly glide sweep swoop track curve")
 _ORBITING = _verb("orbit circle arc revolve")
 _LIFTED = _verb(
     "move go travel fly glide float drift slide track soar sweep swoop climb lift rise drop dive sink push pull"
@@ -113,18 +123,20 @@ _PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             + _WAY,
         ),
         ("push in", _FORWARD + _MANNER + " down" + _ROAD),
-        ("crane", _LIFTED + _MANNER + _WAY + r"(?! to (?:the|an?|his|her|their)\b)(?! close\b)"),
+        ("crane", _LIFTED + _MANNER + _WAY + r"(?!(?<=up) to (?:the|an?|his|her|their)\b)(?! close\b)"),
         ("crane up", _verb("rise ascend elevate")),
         ("crane down", _verb("descend")),
         ("crane down", r"(?P<verb>lowers|lowering)\b"),
         ("pull", _verb("pull") + _MANNER + r"(?: (?:back|out|away|backwards?))?" + _MANNER + _SIDE),
         ("orbit", _ORBITING + _MANNER + r"(?: (?:around|round))?" + _SIDE),
+        ("orbit", _AROUND + _MANNER + _SIDE + r" (?:around|round) (?:the(?! corner)|an?|it|him|her|them)\b"),
         ("pan", _verb("pan yaw swivel swing turn rotate look") + _MANNER + _SIDE),
-        ("move", r"(?P<verb>tracking shot)" + _SIDE),
+        ("move", _TRACKING + _SIDE + r"(?: of\b.*)?"),
         ("move", _SIDEWAYS + _MANNER + r"(?: sideways)?" + _SIDE),
-        ("orbit", _ORBITING + _ANYWHERE),
+        ("orbit", _ORBITING + r"(?! of (?!\d))" + _ANYWHERE),
+        ("orbit", _ROTATING + _ANYWHERE),
         ("orbit", _AROUND + _MANNER + r" (?:around|round|in an? (?:[a-z]+ )?(?:circle|arc|orbit))\b" + _ANYWHERE),
-        ("pan", _verb("pan") + rf"(?!{_MANNER} (?:up|down)(?:wards?)?\b)" + _ANYWHERE),
+        ("pan", _verb("pan") + rf"(?!{_MANNER} (?:up|down)(?:wards?)?\b)(?! for gold\b)" + _ANYWHERE),
         ("push in", _verb("push dolly zoom press") + _MANNER + r"(?: (?:in|inwards?)\b|(?= into\b))"),
         ("push in", _verb("zoom") + _MANNER + r" on\b"),
         ("push in", _FORWARD + _MANNER + r" (?:forwards?|closer|nearer|ahead|into|inwards?|through)\b"),

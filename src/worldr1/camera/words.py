@@ -20,16 +20,28 @@ STILL_AFTER_CAMERA = re.compile(
     + _STILL
     + r"\b"
     r"|(?:(?:does|do|is|will|should|must) )?(?:not|never) (?:[a-z]+ly )?mov(?:e|es|ing)(?: at all)?$"
-    r"|(?:holds?|stops?|stays? in place|remains? in place)$"
+    r"|(?:holds?|stops?|stays? in place|remains? in place|none|no movement)$"
 )
 """The predicate of a camera that stands still."""
 
-CAMERA = re.compile(r"\b(?:(?:crane|jib) )?(?:camera|shot|view|viewpoint|pov)\b")
+CAMERA = re.compile(
+    r"\b(?:(?:crane|jib) )?(?:camera|shot|view|viewpoint|pov|fpv(?: drone)?)\b"
+    r"(?! (?:bag|body|case|club|crew|drone|lens|man|obscura|operator|phone|shop|store|strap|team|trap|woman)s?\b)"
+)
+"""What is shown moves with it; not "camera crew" and the like, which are things in the scene."""
+
+_NO_ADVERB = (
+    r"(?!(?:(?:butter|dragon|fire)?fly|dolly|bully|family|lily|ally|belly|jelly|rally|assembly|italy|july|billy|emily|"
+    r"holly|molly|polly|sally)\b)"
+)
+ADVERB = _NO_ADVERB + r"[a-z]+ly"
 
 MANNER = re.compile(
     r"(?:slow|smooth|gentle|steady|cinematic|gradual|quick|fast|rapid|subtle|dramatic|continuous|long|short|handheld|"
-    r"drone|aerial|virtual|moving|tracking|single|simple|seamless|fluid|wide|medium|close|up|epic|soft|"
-    r"whip|crash|vertical|horizontal|lateral|dutch|barrel|first|person|fpv|steadicam|gimbal|establishing|overhead|low|high|full|complete|half|[a-z]+ly)$"
+    r"drone|helicopter|aerial|virtual|moving|tracking|single|simple|seamless|fluid|wide|medium|close|up|epic|soft|"
+    r"whip|crash|vertical|horizontal|lateral|dutch|barrel|first|person|fpv|steadicam|gimbal|establishing|overhead|low|high|full|complete|half|"
+    + ADVERB
+    + r")$"
 )
 """One word that says how a camera moves or of what kind a shot is."""
 
@@ -48,19 +60,27 @@ DETERMINER = re.compile(r"(?:the|our|a|an)$")
 
 OBJECT_OF = re.compile(
     r"(?:towards?|to|at|into|facing|faces|behind|holding|holds|past|near|from|off|for|on|beside|against|of|raises|"
-    r"carrying|carries|under|above)$"
+    r"carrying|carries|under|above|up)$"
 )
 """One word after which "the camera" is the object of what others do."""
 
 SEPARATOR = re.compile(r"(,|\b(?:and then|then|followed by|before|after which|while|(?<!rock )and|as)\b)")
+ECHO = re.compile(r"(?:(?:back|again) )?(?:to the )?(left|right|up|down|in|out|back)(?: again)?$")
+"""A clause that repeats the verb before it in another direction ("pans left, then right")."""
+
+THING = re.compile(r"(?:an?|the) (?:truck|dolly) (?:left|right)\b|(?:(?:an?|the) )?pan$")
+"""Where a word of the trade is more likely a thing: left by somebody, or for the kitchen."""
+
+PRONOUN = re.compile(r"(?:it|he|she|they)\b")
+
 SEQUENCE = frozenset({"and then", "then", "followed by", "before", "after which"})
 MEANWHILE = frozenset({",", "while", "as"})
 
-ONLY_A_MOVE = re.compile(r"(?:[a-z]+ly|smooth|slow|for \d+)\b")
+ONLY_A_MOVE = re.compile(rf"(?:{ADVERB}|smooth|slow|for \d+)\b")
 """What may follow an everyday verb ("move left") that is a camera move without naming the camera."""
 
 AFTER_A_MOVE = re.compile(
     r"(?:towards?|around|round|across|over|through|along|past|onto|into|to|from|shot|camera|view|move|movement|motion|for|until|"
-    r"at|during|by|slow|smooth|[a-z]+ly)\b"
+    rf"at|during|by|slow|smooth|{ADVERB})\b"
 )
 """What may follow a technical verb ("dolly in") that is a camera move without naming the camera."""
