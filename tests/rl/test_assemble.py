@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from toy import ToyPolicy
 
 from worldr1.recipes import Recipe
+from worldr1.rl import assemble
 from worldr1.rl.assemble import build_objective, held_out, training_prompts
+from worldr1.rl.batch import TrainingPrompts
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
 from worldr1.rl.nft import DiffusionNFT, NFTSettings
 
@@ -72,6 +75,15 @@ def test_prompts_can_come_from_files(tmp_path: Path) -> None:
     assert training_prompts(recipe).main == ["main one", "main two"]
     assert training_prompts(recipe).dynamic == ["dynamic one", "dynamic two"]
     assert held_out(recipe) == ["test one"]
+
+
+def test_held_out_prompts_that_are_trained_on_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    prompts = TrainingPrompts(main=["Camera fixed. a box"], dynamic=["a sphere bouncing"])
+    with caplog.at_level("WARNING", logger=assemble.__name__):
+        assemble._warn_of_leaks(prompts, ["a cone"])
+        assert not caplog.messages
+        assemble._warn_of_leaks(prompts, ["a cone", "camera  fixed. a box"])
+    assert "1 of 2 held-out prompts" in caplog.text
 
 
 def test_evaluation_can_be_turned_off() -> None:

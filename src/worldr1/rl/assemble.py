@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from worldr1.data.prompts import load_prompts
+from worldr1.data.promptset import same_text
 from worldr1.recipes.settings import Recipe
 from worldr1.recipes.weights import missing_sentence, required_weights
 from worldr1.rl.assemble_policy import load_policy, training_device
@@ -38,6 +40,7 @@ def assemble(recipe: Recipe, world: World | None = None) -> Parts:
     if missing:
         raise FileNotFoundError(missing_sentence(missing))
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
+    _warn_of_leaks(prompts, evaluation)
     spread = world is not None and world.size > 1 and recipe.parallel.strategy == "fsdp"
     if not spread:
         _check_memory(recipe)
@@ -45,6 +48,19 @@ def assemble(recipe: Recipe, world: World | None = None) -> Parts:
     if world is not None and spread:
         policy.shard(world.mesh())
     return Parts(policy, build_objective(recipe, policy), build_composer(recipe), prompts, evaluation)
+
+
+def _warn_of_leaks(prompts: TrainingPrompts, evaluation: Sequence[str]) -> None:
+    trained = {same_text(prompt) for prompt in (*prompts.main, *prompts.dynamic)}
+    leaked = [prompt for prompt in evaluation if same_text(prompt) in trained]
+    if leaked:
+        logger.warning(
+            "%d of %d held-out prompts are training prompts too, first %r: evaluation while training does not tell "
+            "what the model makes of others",
+            len(leaked),
+            len(evaluation),
+            leaked[0],
+        )
 
 
 def _check_memory(recipe: Recipe) -> None:
@@ -112,7 +128,7 @@ def training_prompts(recipe: Recipe) -> TrainingPrompts:
 
 
 def held_out(recipe: Recipe) -> list[str]:
-    """The prompts of evaluation while training; scenes that no training ever saw."""
+    """The prompts of evaluation while training: scenes of the test split, or a file as it is."""
     evaluation = recipe.evaluation
     prompts = (
         load_prompts(evaluation.source, evaluation.prompts, evaluation.seed, split="test") if evaluation.prompts else []
