@@ -21,7 +21,7 @@ def evaluate(
     out: Path | None = None,
     json: bool = False,
 ) -> int:
-    """Compare a trained model with its base on held-out prompts, both from the same noise.
+    """Compare a trained model with its base on held-out prompts of the tiny world, both from the same noise.
 
     Args:
         model: a run directory of `worldr1 train`, or a diffusers directory.

@@ -113,6 +113,12 @@ def evaluate_models(
     """
     if composer.reconstructor is None:
         raise ValueError("evaluation re-renders videos: the composer must have a reconstructor")
+    if recipe.evaluation.source != "tinyworld":
+        logger.warning(
+            "this run's held-out prompts are those of %s; prompts, ground truth and guards of this evaluation are the "
+            "tiny world's and say little of a model of another",
+            recipe.evaluation.source,
+        )
     began = time.monotonic()
     rewards = dict(composer.rewards)
     rewards.setdefault("recon", ReconReward())
