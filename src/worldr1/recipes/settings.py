@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and an unknown key is answered with the nearest one that exists."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_nearest_key(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        for key in data:
-            if key in cls.model_fields:
-                continue
-            near = get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.0)
-            raise ValueError(f"unknown key '{key}'; did you mean '{near[0]}'?" if near else f"unknown key '{key}'")
-        return data
+from worldr1.recipes.base import Fraction, NonNegative, Positive, Settings
+from worldr1.recipes.pool import PoolSettings
 
 
 class ModelSettings(Settings):
@@ -103,6 +83,8 @@ class SamplingSettings(Settings):
     """Kind of the stochastic steps: Flow-GRPO's or Flow-CPS's."""
     guidance: Annotated[float, Field(ge=1.0)] = 1.0
     """Classifier-free guidance scale; 1 is none."""
+    guidance_2: Annotated[float, Field(ge=1.0)] | None = None
+    """Scale of the second expert (Wan2.2-A14B), for low noise; None takes `guidance`."""
     micro_batch: Positive | None = None
     """Videos that go through the network at once; None takes all of a step."""
 
@@ -115,6 +97,12 @@ class SamplingSettings(Settings):
             )
         if self.window > last - first:
             raise ValueError(f"window is {self.window} steps; window_range {self.window_range} holds {last - first}")
+        return self
+
+    @model_validator(mode="after")
+    def _second_scale_has_a_first(self) -> SamplingSettings:
+        if self.guidance_2 is not None and self.guidance == 1.0:
+            raise ValueError("guidance_2 goes with guidance above 1: at 1 neither expert is guided")
         return self
 
 
@@ -349,6 +337,7 @@ class Recipe(Settings):
     objective: ObjectiveSettings = ObjectiveSettings()
     advantage: AdvantageSettings = AdvantageSettings()
     reward: RewardSettings = RewardSettings()
+    pool: PoolSettings = PoolSettings()
     prompts: PromptSettings = PromptSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     preserve: PreserveSettings = PreserveSettings()

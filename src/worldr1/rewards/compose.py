@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from worldr1.reconstruction.types import Reconstruction, Reconstructor
-from worldr1.rewards.types import Reward, Sample, Scores
+from worldr1.rewards.types import Composer, Reward, Sample, Scores
 
-__all__ = ["RewardComposer", "Scores"]
+__all__ = ["InBatches", "RewardComposer", "Scores", "weighted_sum"]
 
 
 class RewardComposer:
@@ -58,15 +58,13 @@ class RewardComposer:
         good = [i for i, sample in enumerate(samples) if bool(torch.isfinite(sample.video).all())]
         kept = [samples[i] for i in good]
         scenes = self._reconstruct(kept) if any(r.needs_reconstruction for r in active.values()) else None
-        total = torch.zeros(len(samples))
         components = {}
         for name, reward in active.items():
             scores = torch.full((len(samples),), torch.nan)
             if kept:
                 scores[good] = self._score(name, reward, kept, scenes if reward.needs_reconstruction else None)
             components[name] = scores
-            total = total + self.weights[name] * scores
-        return Scores(components, total)
+        return weighted_sum(components, self.weights)
 
     def _reconstruct(self, samples: Sequence[Sample]) -> list[Reconstruction]:
         """Scenes in the samples' order; videos of one shape go to the reconstructor together."""
@@ -88,3 +86,26 @@ class RewardComposer:
         if scores.shape != (len(samples),):
             raise ValueError(f"The reward {name!r} returned {list(scores.shape)} scores for {len(samples)} samples.")
         return scores
+
+
+class InBatches:
+    """A composer that scores `batch` samples at a time, as the workers of a pool do."""
+
+    def __init__(self, composer: Composer, batch: int) -> None:
+        self._composer = composer
+        self._batch = batch
+
+    def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+        """Score B samples; raises as the composer."""
+        starts = range(0, max(1, len(samples)), self._batch)
+        parts = [self._composer(samples[i : i + self._batch], use_3d) for i in starts]
+        components = {name: torch.cat([part.components[name] for part in parts]) for name in parts[0].components}
+        return Scores(components, torch.cat([part.total for part in parts]))
+
+
+def weighted_sum(components: Mapping[str, Tensor], weights: Mapping[str, float]) -> Scores:
+    """Scores of components [B], whose total is nan where one of them is."""
+    total = torch.zeros(len(next(iter(components.values()))))
+    for name, values in components.items():
+        total = total + weights[name] * values
+    return Scores(dict(components), total)

@@ -36,6 +36,14 @@ class Scores:
         return scores_html(self)
 
 
+class Composer(Protocol):
+    """The whole reward, such as `worldr1.rewards.compose.RewardComposer`."""
+
+    def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+        """Score B samples; without `use_3d` only by what needs no reconstruction."""
+        ...
+
+
 class Reward(Protocol):
     """One component of the reward."""
 

@@ -13,9 +13,10 @@ from worldr1.data.atomic import whole_directory, write_text
 from worldr1.evaluation.video import write_video
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
+from worldr1.rewards.types import Composer
 from worldr1.rl.batch import Batch, fixed_batch
 from worldr1.rl.distributed import World
-from worldr1.rl.scoring import Composer, decode, first_scores, gather_scores, reward_means, score
+from worldr1.rl.scoring import decode, first_scores, gather_scores, reward_means, score
 from worldr1.sampling.rollout import rollout
 
 

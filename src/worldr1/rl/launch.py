@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
+from fnmatch import fnmatch
 from pathlib import Path
 
 from worldr1.recipes import Recipe, load_recipe, save_recipe
@@ -19,6 +20,7 @@ MAY_CHANGE = (
     "checkpoint.keep",
     "evaluation.videos",
     "parallel.strategy",
+    "pool.*",
 )
 """Settings that a resumed run may change; all others decide what its metrics would have been."""
 
@@ -48,7 +50,7 @@ def resume(recipe: Recipe, root: Path) -> None:
     """
     run = RunDirectory(root)
     changed = changes(recipe, stored_recipe(root))
-    forbidden = [name for name in changed if name not in MAY_CHANGE]
+    forbidden = [name for name in changed if not any(fnmatch(name, may) for may in MAY_CHANGE)]
     if forbidden:
         raise ValueError(f"{forbidden[0]} cannot change in a run that goes on; only {', '.join(MAY_CHANGE)} can")
     with joined() as world, _writing(run, world):
@@ -70,7 +72,7 @@ def stored_recipe(root: Path) -> Recipe:
 def changes(first: Recipe, second: Recipe) -> list[str]:
     """Dotted names of the settings in which two recipes differ."""
     one, other = _flat(first.model_dump()), _flat(second.model_dump())
-    return [name for name in one if one[name] != other[name]]
+    return [name for name in {**one, **other} if one.get(name) != other.get(name)]
 
 
 def _writing(run: RunDirectory, world: World) -> AbstractContextManager[None]:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from worldr1.policy.base import Policy
-from worldr1.rewards.types import Sample, Scores
+from worldr1.rewards.types import Composer, Sample, Scores
 from worldr1.rl.batch import Batch
 from worldr1.rl.distributed import World
 from worldr1.sampling.rollout import chunks
-
-
-class Composer(Protocol):
-    """The whole reward, such as `worldr1.rewards.compose.RewardComposer`."""
-
-    def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
-        """Score B samples; without `use_3d` only by what needs no reconstruction."""
-        ...
 
 
 def decode(policy: Policy, latents: Tensor, micro_batch: int | None = None) -> Tensor:

@@ -16,6 +16,7 @@ from worldr1.data.atomic import whole_directory
 from worldr1.policy.base import Conditioning, Policy
 from worldr1.policy.sharding import whole
 from worldr1.recipes.settings import OptimiserSettings, Recipe
+from worldr1.rewards.types import Composer
 from worldr1.rl.advantage import Advantages, group_advantages
 from worldr1.rl.batch import TrainingPrompts, training_batch
 from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
@@ -28,7 +29,7 @@ from worldr1.rl.objectives import LossTerm, Objective, summarise
 from worldr1.rl.preserve import Preservation
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
-from worldr1.rl.scoring import Composer, decode, gather_scores, reward_means, score
+from worldr1.rl.scoring import decode, gather_scores, reward_means, score
 from worldr1.rl.seeds import Stream
 from worldr1.rl.signal import component_spreads, silent_sentence, training_signal
 from worldr1.rl.state import TrainingState

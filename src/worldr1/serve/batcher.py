@@ -9,22 +9,13 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from worldr1.rewards.types import Sample, Scores
+from worldr1.rewards.types import Composer, Sample
 from worldr1.serve.metrics import Metrics
 from worldr1.serve.sample import as_float
 from worldr1.serve.wire import ScoreAnswer, answer_of
 
 logger = logging.getLogger(__name__)
-
-
-class Composer(Protocol):
-    """The whole reward, such as `worldr1.rewards.compose.RewardComposer`."""
-
-    def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
-        """Score B samples; without `use_3d` only by what needs no reconstruction."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

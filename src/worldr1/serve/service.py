@@ -9,9 +9,10 @@ from typing import Literal
 from anyio import CapacityLimiter, to_thread
 
 from worldr1.rewards.compose import RewardComposer
+from worldr1.rewards.types import Composer
 from worldr1.serve.access import RateLimit, Tokens
 from worldr1.serve.answers import Answers
-from worldr1.serve.batcher import Batcher, Composer
+from worldr1.serve.batcher import Batcher
 from worldr1.serve.metrics import Metrics
 from worldr1.serve.refusal import Refused
 from worldr1.serve.sample import Upload, sample_of
