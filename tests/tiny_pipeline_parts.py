@@ -1,7 +1,8 @@
-"""A tiny WanPipeline with random weights, for tests of more than one room."""
+"""Tiny pipelines with random weights, for tests of more than one room."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -71,6 +72,74 @@ def build_tiny_pipeline() -> Any:
         vae=vae.eval(),
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def with_two_experts(pipeline: Any, boundary: float) -> Any:
+    """A ``WanPipeline``'s parts and a second, different transformer for noise levels below ``boundary``."""
+    from diffusers import WanPipeline
+
+    second = copy.deepcopy(pipeline.transformer)
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    names = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
+    parts = {name: getattr(pipeline, name) for name in names}
+    experts = WanPipeline(**parts, transformer_2=second, boundary_ratio=boundary)
+    experts.set_progress_bar_config(disable=True)
+    return experts
+
+
+def build_tiny_cogvideox(newer: bool = True) -> Any:
+    """A real ``CogVideoXPipeline`` with random weights: CogVideoX1.5 (time in patches, rotary) or CogVideoX-2B."""
+    from diffusers import (
+        AutoencoderKLCogVideoX,
+        CogVideoXDDIMScheduler,
+        CogVideoXPipeline,
+        CogVideoXTransformer3DModel,
+    )
+    from transformers import T5Config, T5EncoderModel
+
+    tokenizer = build_tiny_tokenizer()
+    text = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
+    vae = AutoencoderKLCogVideoX(
+        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2, scaling_factor=0.7
+    )
+    transformer = CogVideoXTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        in_channels=4,
+        out_channels=4,
+        time_embed_dim=8,
+        text_embed_dim=32,
+        num_layers=2,
+        sample_width=4,
+        sample_height=4,
+        sample_frames=9,
+        patch_size=2,
+        patch_size_t=2 if newer else None,
+        max_text_seq_length=16,
+        use_rotary_positional_embeddings=newer,
+        patch_bias=not newer,
+    )
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    scheduler = CogVideoXDDIMScheduler(
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        snr_shift_scale=1.0 if newer else 3.0,
+    )
+    pipeline = CogVideoXPipeline(
+        tokenizer=tokenizer,
+        text_encoder=T5EncoderModel(text).eval(),
+        vae=vae.eval(),
+        transformer=transformer.eval(),
+        scheduler=scheduler,
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tiny_pipeline_parts import build_tiny_tokenizer
+from tiny_pipeline_parts import build_tiny_cogvideox
 from worldr1.camera.trajectory import Trajectory
 from worldr1.noise import wrap_noise
 from worldr1.noise.flow import latent_poses
 from worldr1.pipelines import load_pipeline
-from worldr1.planning.shapes import shape_is_known, shape_of
+from worldr1.planning.shapes import parameters_of, shape_of
 from worldr1.policy import LoraSettings
 from worldr1.policy.adapters import adapter_of, make_policy
 from worldr1.policy.cogvideox import CogVideoXPolicy
@@ -29,62 +29,9 @@ FRAMES, SIDE, LENGTH, STEPS = 9, 32, 16, 5
 LORA = LoraSettings(rank=4, alpha=12)
 
 
-def _build(newer: bool) -> Any:
-    """A real ``CogVideoXPipeline`` with random weights: CogVideoX1.5 (time in patches, rotary) or CogVideoX-2B."""
-    from diffusers import (
-        AutoencoderKLCogVideoX,
-        CogVideoXDDIMScheduler,
-        CogVideoXPipeline,
-        CogVideoXTransformer3DModel,
-    )
-    from transformers import T5Config, T5EncoderModel
-
-    tokenizer = build_tiny_tokenizer()
-    text = T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2)
-    vae = AutoencoderKLCogVideoX(
-        block_out_channels=(8, 8, 8, 8), latent_channels=4, layers_per_block=1, norm_num_groups=2, scaling_factor=0.7
-    )
-    transformer = CogVideoXTransformer3DModel(
-        num_attention_heads=2,
-        attention_head_dim=16,
-        in_channels=4,
-        out_channels=4,
-        time_embed_dim=8,
-        text_embed_dim=32,
-        num_layers=2,
-        sample_width=4,
-        sample_height=4,
-        sample_frames=FRAMES,
-        patch_size=2,
-        patch_size_t=2 if newer else None,
-        max_text_seq_length=LENGTH,
-        use_rotary_positional_embeddings=newer,
-        patch_bias=not newer,
-    )
-    with torch.no_grad():
-        for parameter in transformer.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    scheduler = CogVideoXDDIMScheduler(
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        clip_sample=False,
-        snr_shift_scale=1.0 if newer else 3.0,
-    )
-    pipeline = CogVideoXPipeline(
-        tokenizer=tokenizer,
-        text_encoder=T5EncoderModel(text).eval(),
-        vae=vae.eval(),
-        transformer=transformer.eval(),
-        scheduler=scheduler,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 @pytest.fixture
 def pipeline() -> Any:
-    return _build(newer=True)
+    return build_tiny_cogvideox(newer=True)
 
 
 def _pipeline_output(pipeline: Any, noise: Tensor, output_type: str = "latent", guidance: float = 1.0) -> Any:
@@ -109,7 +56,7 @@ def _sample(policy: CogVideoXPolicy, noise: Tensor) -> Tensor:
 @pytest.mark.parametrize("newer", [True, False])
 @pytest.mark.parametrize("guidance", [1.0, 6.0])
 def test_euler_steps_of_the_flow_are_the_pipelines_ddim_steps(newer: bool, guidance: float) -> None:
-    pipeline = _build(newer)
+    pipeline = build_tiny_cogvideox(newer)
     policy = CogVideoXPolicy(pipeline, guidance, LENGTH, lora=LORA, negative_prompt="blurry")
     noise = torch.randn(1, *policy.latent_shape(FRAMES, SIDE, SIDE))
     assert noise.shape[2] == (4 if newer else 3)
@@ -213,9 +160,11 @@ def test_a_recipe_finds_the_policy_and_the_text_encoder_by_the_pipelines_files(p
     policy = load_policy(recipe, [PROMPT])
     assert isinstance(policy, CogVideoXPolicy)
     torch.testing.assert_close(policy.encode([PROMPT]).embeds, expected)
-    assert not shape_is_known(recipe.model)
-    with pytest.raises(ValueError, match="the plan knows pipelines built as Wan2"):
-        shape_of(recipe.model)
+    shape = shape_of(recipe.model)
+    assert (shape.pipeline, shape.experts, shape.per_token) == ("CogVideoXPipeline", 1, False)
+    assert parameters_of(shape.build_transformer()) == parameters_of(pipeline.transformer)
+    assert parameters_of(shape.build_vae()) == parameters_of(pipeline.vae)
+    assert shape.text_parameters == parameters_of(pipeline.text_encoder)
 
 
 def test_pipelines_of_other_classes_are_refused_before_their_weights_are_read(tmp_path: Path) -> None:

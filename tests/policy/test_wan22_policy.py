@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
+from tiny_pipeline_parts import with_two_experts
 from worldr1.pipelines import load_pipeline
 from worldr1.policy import LoraSettings, WanPolicy
+from worldr1.recipes import Recipe
+from worldr1.rl.assemble_policy import wrap
 from worldr1.sampling import rollout
 
 PROMPT = "camera orbit left, then push in. a red box"
@@ -24,17 +28,7 @@ LORA = LoraSettings(rank=4, alpha=12)
 @pytest.fixture
 def experts(tiny_pipeline: Any) -> Any:
     """A pipeline of two experts, as Wan2.2-T2V-A14B is one."""
-    from diffusers import WanPipeline
-
-    second = copy.deepcopy(tiny_pipeline.transformer)
-    with torch.no_grad():
-        for parameter in second.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    names = ("tokenizer", "text_encoder", "vae", "transformer", "scheduler")
-    parts = {name: getattr(tiny_pipeline, name) for name in names}
-    pipeline = WanPipeline(**parts, transformer_2=second, boundary_ratio=BOUNDARY)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    return with_two_experts(tiny_pipeline, BOUNDARY)
 
 
 @pytest.fixture
@@ -102,13 +96,40 @@ def _randomise(policy: WanPolicy) -> None:
             parameter.add_(0.1 * torch.randn_like(parameter))
 
 
-@pytest.mark.parametrize("guidance", [1.0, 4.0])
-def test_two_experts_share_the_path_as_in_the_pipeline(experts: Any, guidance: float) -> None:
+@pytest.mark.parametrize(("guidance", "second"), [(1.0, None), (4.0, None), (4.0, 3.0), (4.0, 1.0), (1.0, 3.0)])
+def test_two_experts_share_the_path_as_in_the_pipeline(experts: Any, guidance: float, second: float | None) -> None:
+    """Also with a scale for each; where the first is 1 the pipeline guides neither."""
     sigmas = _sigmas(experts)[:-1]
     assert 0 < int((sigmas < BOUNDARY).sum()) < STEPS, "the test needs steps on both sides of the boundary"
-    policy = WanPolicy(experts, guidance, LENGTH, lora=LORA, negative_prompt="blurry")
+    policy = WanPolicy(experts, guidance, LENGTH, lora=LORA, negative_prompt="blurry", guidance_2=second)
     noise = torch.randn(1, *policy.latent_shape(FRAMES, SIDE, SIDE))
-    assert torch.equal(_sample(policy, noise), _pipeline_output(experts, noise, guidance_scale=guidance))
+    theirs = _pipeline_output(experts, noise, guidance_scale=guidance, guidance_scale_2=second)
+    assert torch.equal(_sample(policy, noise), theirs)
+    with_one = _pipeline_output(experts, noise, guidance_scale=guidance)
+    assert torch.equal(theirs, with_one) == (second is None or guidance == 1.0)
+
+
+def test_each_sample_of_a_batch_is_guided_by_its_expert_s_scale(experts: Any) -> None:
+    policy = WanPolicy(experts, 4.0, LENGTH, lora=LORA, negative_prompt="blurry", guidance_2=2.0)
+    x = torch.randn(3, *policy.latent_shape(FRAMES, SIDE, SIDE))
+    sigma, text = torch.tensor([0.9, 0.2, 0.5]), policy.encode([PROMPT] * 3)
+    together = policy.velocity(x, sigma, text)
+    for row, scale in enumerate((4.0, 2.0, 2.0)):
+        part = slice(row, row + 1)
+        alone = WanPolicy(experts, scale, LENGTH, samples_only=True, negative_prompt="blurry")
+        expected = alone.velocity(x[part], sigma[part], text.index(part))
+        torch.testing.assert_close(together[part], expected, rtol=0, atol=1e-5)
+
+
+def test_a_recipe_s_second_scale_reaches_the_policy_and_needs_two_experts(experts: Any, tiny_pipeline: Any) -> None:
+    sampling = {"guidance": 4.0, "guidance_2": 3.0}
+    recipe = Recipe.model_validate({"model": {"max_tokens": LENGTH, "rank": 2, "alpha": 2}, "sampling": sampling})
+    policy = wrap(experts, recipe)
+    assert (policy.guidance, policy.guidance_2) == (4.0, 3.0)
+    with pytest.raises(ValueError, match="second of two experts, which this pipeline lacks"):
+        wrap(tiny_pipeline, recipe)
+    with pytest.raises(ValidationError, match="guidance_2 goes with guidance above 1"):
+        Recipe.model_validate({"sampling": {"guidance_2": 3.0}})
 
 
 def test_samples_of_one_batch_may_lie_on_both_sides_of_the_boundary(experts: Any) -> None:

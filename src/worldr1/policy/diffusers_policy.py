@@ -59,9 +59,10 @@ class DiffusersPolicy(ABC):
         negative_prompt: what guidance points away from.
         gradient_checkpointing: recompute activations in the backward pass.
         samples_only: never to be trained; without ``lora``.
+        guidance_2: scale of the second of two experts; None takes ``guidance``. Neither is guided where that is 1.
 
     Raises:
-        ValueError: for ``lora`` together with ``samples_only``.
+        ValueError: for ``lora`` together with ``samples_only``, and for ``guidance_2`` without a second transformer.
     """
 
     blocks = "blocks"
@@ -77,11 +78,15 @@ class DiffusersPolicy(ABC):
         negative_prompt: str = "",
         gradient_checkpointing: bool = False,
         samples_only: bool = False,
+        guidance_2: float | None = None,
     ) -> None:
         if samples_only and lora is not None:
             raise ValueError("a policy that only samples trains no adapter: give lora or samples_only, not both")
         self.pipeline = pipeline
+        if guidance_2 is not None and getattr(pipeline, SECOND, None) is None:
+            raise ValueError("guidance_2 guides the second of two experts, which this pipeline lacks; leave it out")
         self.guidance = float(guidance)
+        self.guidance_2 = self.guidance if guidance_2 is None else float(guidance_2)
         self.max_sequence_length = max_sequence_length
         self.lora = lora
         self.samples_only = samples_only
@@ -140,7 +145,7 @@ class DiffusersPolicy(ABC):
         return Conditioning(torch.cat([self._embed(prompt) for prompt in prompts]))
 
     def velocity(self, latents: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        """Velocity v = eps - x0, guided when ``guidance`` is not 1.
+        """Velocity v = eps - x0, guided when ``guidance`` is not 1, by the scale of each sample's expert.
 
         Args:
             latents: [B, C, T, H, W].
@@ -163,8 +168,12 @@ class DiffusersPolicy(ABC):
         if self.guidance != 1.0:
             negative = self._embed(self.negative_prompt).expand(batch, -1, -1)
             unconditional = self._network(latents, sigma, negative)
-            velocity = unconditional + self.guidance * (velocity - unconditional)
+            velocity = unconditional + self._guidance(sigma) * (velocity - unconditional)
         return velocity
+
+    def _guidance(self, sigma: Tensor) -> Tensor:
+        """Scale of guidance [B, 1, 1, 1, 1] at ``sigma`` [B]."""
+        return torch.full_like(sigma, self.guidance, dtype=torch.float32).reshape(-1, 1, 1, 1, 1)
 
     @contextmanager
     def base(self) -> Iterator[None]:

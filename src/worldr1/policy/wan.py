@@ -21,12 +21,12 @@ class WanPolicy(DiffusersPolicy):
     """Wan text to video: Wan2.1, the two experts of Wan2.2-T2V-A14B, and Wan2.2-TI2V-5B with its time per token.
 
     With two experts the first one takes the noise levels from ``boundary_ratio`` up and the second those below. Both
-    carry adapters, both learn where samples pass, and both are guided by the same scale. Arguments are those of
-    `DiffusersPolicy`.
+    carry adapters and both learn where samples pass; ``guidance`` is the scale of the first, ``guidance_2`` that of the
+    second, as in ``WanPipeline``. Arguments are those of `DiffusersPolicy`.
 
     Raises:
-        ValueError: for schedulers without a constant flow shift, a pipeline that lacks one of two experts, and ``lora``
-            together with ``samples_only``.
+        ValueError: for schedulers without a constant flow shift, a pipeline that lacks one of two experts, and as
+            `DiffusersPolicy`.
     """
 
     def __init__(self, pipeline: WanPipeline, *args: Any, **settings: Any) -> None:
@@ -79,12 +79,22 @@ class WanPolicy(DiffusersPolicy):
         timestep = sigma.float() * self._scale
         if self._boundary is None:
             return self._evaluate(FIRST, latents, timestep, embeds)
-        noisy = timestep >= self._boundary
+        noisy = self._noisy(sigma)
         experts = [(FIRST, noisy.nonzero()[:, 0]), (SECOND, (~noisy).nonzero()[:, 0])]
         shares = [(name, rows) for name, rows in experts if len(rows)]
         parts = [self._evaluate(name, latents[rows], timestep[rows], embeds[rows]) for name, rows in shares]
         order = torch.cat([rows for _, rows in shares]).argsort()
         return torch.cat(parts)[order]
+
+    def _guidance(self, sigma: Tensor) -> Tensor:
+        scale = super()._guidance(sigma)
+        if self._boundary is None:
+            return scale
+        return torch.where(self._noisy(sigma).reshape(scale.shape), scale, self.guidance_2)
+
+    def _noisy(self, sigma: Tensor) -> Tensor:
+        """Which samples [B] are the first expert's."""
+        return sigma.float() * self._scale >= self._boundary
 
     def _evaluate(self, name: str, latents: Tensor, timestep: Tensor, embeds: Tensor) -> Tensor:
         network = self._networks[name]

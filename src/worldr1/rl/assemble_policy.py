@@ -76,6 +76,7 @@ def wrap(pipeline: Any, recipe: Recipe) -> DiffusersPolicy:
             gradient_checkpointing=pipeline.transformer.device.type == "cuda"
             if checkpointing is None
             else checkpointing,
+            guidance_2=recipe.sampling.guidance_2,
         )
 
 
