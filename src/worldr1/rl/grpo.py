@@ -31,8 +31,9 @@ class GRPOSettings:
         updates: optimizer steps per pass.
         micro_batch: samples per network evaluation, in sampling and training alike; None takes the whole batch.
         seed: of the window's place.
-        guard: GRPO-Guard (arXiv 2510.22319): ratios with mean 1 and one spread at all noise levels, and gradients that
-            weigh noise levels alike. Its ratios lie far nearer to 1: clip at 2e-6 to 4e-6.
+        guard: GRPO-Guard (arXiv 2510.22319): ratios with mean 1 and one spread at all noise levels (equation 8), and
+            losses over the step's length, so that gradients weigh noise levels alike (equation 12, for Flow-GRPO). Its
+            ratios lie far nearer to 1: clip at 2e-6 to 4e-6.
 
     Raises:
         ValueError: for a window that does not fit its range, counts below 1, or ``guard`` under another law than "sde".
@@ -191,8 +192,8 @@ class FlowGRPO:
 def regulated(change: Tensor, step: Step, old_mean: Tensor) -> Tensor:
     """GRPO-Guard's log-ratios [B]: s (change + mean (mu - mu_old)^2 / (2 s^2)), which is the mean of (mu - mu_old) eps.
 
-    The second term takes away that a Gaussian's log-ratio is negative on average, the factor s that its spread depends
-    on the noise level.
+    Equation 8 of arXiv 2510.22319, whose sigma_t sqrt(dt) is s. The second term takes away that a Gaussian's log-ratio
+    is negative on average, the factor s that its spread depends on the noise level.
 
     Args:
         change: [B] log-ratios, averaged over dimensions.
