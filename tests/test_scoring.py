@@ -12,10 +12,13 @@ import pytest
 import torch
 
 import worldr1
+from tiny_clips import truth_and_spoilt
 from worldr1.camera.io import write_trajectory
 from worldr1.camera.trajectory import Trajectory
 from worldr1.cli.main import main
 from worldr1.evaluation.video import write_video
+from worldr1.reconstruction.stereo import StereoReconstructor
+from worldr1.reconstruction.types import Reconstruction, missing
 from worldr1.scoring import MAX_FRAMES, VideoScores
 from worldr1.tinyworld import render_clip, sample_scene
 
@@ -47,6 +50,46 @@ def test_a_scene_that_changes_shape_scores_lower(scores: VideoScores) -> None:
     measured = worldr1.score(spoilt, camera=ORBIT)
     assert measured.recon < scores.recon - 0.05
     assert measured.psnr < scores.psnr - 2.0
+    assert measured.mvcs < scores.mvcs - 0.05
+    assert measured.smoothness < scores.smoothness
+
+
+def test_confident_points_of_true_clips_meet_and_of_spoilt_ones_do_not() -> None:
+    moves = [("push in",), ("move right",), ("pull out",), ("move left",)]
+    clean, spoilt, _ = truth_and_spoilt(moves, seed=3)
+    pairs = [(worldr1.score(a.video).mvcs, worldr1.score(b.video).mvcs) for a, b in zip(clean, spoilt, strict=True)]
+    assert all(good > bad + 0.05 for good, bad in pairs), pairs
+
+
+def test_frames_without_a_camera_are_left_out_and_told(orbit: torch.Tensor, scores: VideoScores) -> None:
+    def forgetful(videos: torch.Tensor, trajectories: object = None) -> list[Reconstruction]:
+        found = StereoReconstructor()(videos)
+        c2w = found[0].c2w.clone()
+        c2w[[5, 11]] = torch.nan
+        return [replace(found[0], c2w=c2w)]
+
+    measured = worldr1.score(orbit, camera=ORBIT, reconstructor=forgetful)
+    assert measured.warnings[0] == "no camera was found for 2 of 17 frames, which are left out"
+    assert [k for k, value in enumerate(measured.curves.psnr) if math.isnan(value)] == [5, 11]
+    assert measured.rot_err == pytest.approx(scores.rot_err * 15 / 17, rel=0.3)
+    assert measured.recon > 0.5
+
+
+def test_too_few_cameras_are_told(orbit: torch.Tensor) -> None:
+    def blind(videos: torch.Tensor, trajectories: object = None) -> list[Reconstruction]:
+        return [missing(videos[0])]
+
+    with pytest.raises(ValueError, match="cameras were found for 0 of 17 frames"):
+        worldr1.score(orbit, reconstructor=blind)
+
+
+def test_large_videos_are_judged_small(orbit: torch.Tensor) -> None:
+    """Geometry of a larger picture gives the scores of the small one, so that sizes can be compared."""
+    large = torch.nn.functional.interpolate(orbit, scale_factor=4, mode="bilinear")
+    shrunk = torch.nn.functional.interpolate(large, scale_factor=0.5, mode="bilinear", antialias=True)
+    a, b = worldr1.score(large, camera=ORBIT), worldr1.score(shrunk, camera=ORBIT)
+    assert a.recon == pytest.approx(b.recon, abs=0.02)
+    assert a.psnr == pytest.approx(b.psnr, abs=0.5)
 
 
 def test_another_camera_was_not_what_the_clip_shows(orbit: torch.Tensor, scores: VideoScores) -> None:
@@ -73,8 +116,9 @@ def test_a_long_video_is_thinned_with_its_camera(orbit: torch.Tensor) -> None:
     from worldr1.scoring import _thinned
 
     camera = Trajectory.from_moves(("push in",), 81)
-    video, asked = _thinned(torch.linspace(0, 1, 81).view(81, 1, 1, 1).expand(81, 3, 32, 32), camera)
+    video, asked, places = _thinned(torch.linspace(0, 1, 81).view(81, 1, 1, 1).expand(81, 3, 32, 32), camera, None)
     assert asked is not None
+    assert [place / 80 for place in places] == pytest.approx(video[:, 0, 0, 0].tolist())
     assert len(video) == asked.frames == MAX_FRAMES
     assert torch.allclose(asked.c2w[:, 2, 3], 0.4 * video[:, 0, 0, 0], atol=1e-6)
     assert float(video[-1, 0, 0, 0]) == 1.0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from worldr1.cli.main import DONE, FAILED, WRONG_USAGE
+from worldr1.reconstruction.backends import BackendName
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
     from worldr1.camera.trajectory import Trajectory
     from worldr1.data.video import SampledVideo
     from worldr1.evaluation.leaderboard import Entry
+    from worldr1.reconstruction.backends import Backend
     from worldr1.scoring import VideoScores
 
-_COLUMNS = ("total", "recon", "psnr", "traj", "coverage", "camera_travel", "camera_turn", "motion", "sharpness")
+_COLUMNS = (
+    *("total", "recon", "psnr", "mvcs", "traj", "coverage"),
+    *("camera_travel", "camera_turn", "motion", "smoothness", "sharpness"),
+)
 _FINE_FRAMES = 1025
 
 
@@ -42,6 +47,8 @@ def score(
     videos: tuple[Path, ...],
     camera: str | None = None,
     trajectory: Path | None = None,
+    backend: BackendName = "stereo",
+    weights: str | None = None,
     csv: Path | None = None,
     page: Path | None = None,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -52,11 +59,14 @@ def score(
         videos: files that FFmpeg reads, or folders of pictures.
         camera: what was asked of the camera, such as "orbit left, then push in".
         trajectory: or a file of poses, a pose for each frame: .json, RealEstate10K .txt, or a COLMAP folder.
+        backend: what finds cameras: stereo, da3 (Depth Anything 3), or colmap (an independent judge).
+        weights: of da3: a directory with config.json and model.safetensors, or a published name such as DA3-BASE.
         csv: also write one line for each video to this file.
         page: also write a leaderboard, one HTML page that can be sorted, to this file.
         as_json: print one JSON document, with curves for every frame, instead of a table.
     """
     from worldr1.camera.io import read_trajectory
+    from worldr1.reconstruction.backends import load_backend
 
     wrong = _wrong_usage(videos, camera, trajectory, {"--csv": csv, "--page": page})
     if wrong is not None:
@@ -67,14 +77,20 @@ def score(
     except OSError as error:
         _tell(f"--trajectory {trajectory} cannot be read: {error.strerror or error}")
         return FAILED
+    try:
+        judge = load_backend(backend, weights)
+    except ImportError as error:
+        _tell(str(error))
+        return FAILED
     rows = []
     for path in videos:
-        row = _scored(path, camera, poses)
+        row = _scored(path, camera, poses, judge)
         if row.error is not None:
             _tell(f"{path}: {row.error}")
         rows.append(row)
     if as_json:
-        sys.stdout.write(json.dumps({"videos": [_document(row) for row in rows]}, indent=2, allow_nan=False) + "\n")
+        document = {"backend": backend, "videos": [_document(row) for row in rows]}
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
     else:
         _show([row for row in rows if row.error is None])
     if csv is not None:
@@ -101,13 +117,19 @@ def _wrong_usage(
     return None
 
 
-def _scored(path: Path, camera: str | None, poses: Trajectory | None) -> _Row:
+def _scored(path: Path, camera: str | None, poses: Trajectory | None, judge: Backend) -> _Row:
     from worldr1.data.video import read_sampled
     from worldr1.scoring import score as score_video
 
     try:
-        video = read_sampled(path)
-        return _Row(path, video=video, scores=score_video(video.frames, camera=_asked(video, camera, poses)))
+        video = read_sampled(path, short_side=judge.short_side)
+        scores = score_video(
+            video.frames,
+            camera=_asked(video, camera, poses),
+            places=video.positions,
+            reconstructor=judge.reconstructor,
+        )
+        return _Row(path, video=video, scores=scores)
     except (ValueError, OSError) as error:
         return _Row(path, error=" ".join(str(error).split()))
 
@@ -144,7 +166,7 @@ def _document(row: _Row) -> dict[str, object]:
         return {"video": str(row.path), "error": row.error}
     times = [None if time != time else round(time, 6) for time in row.video.times]
     used = {"used": list(row.video.indices), "times": times, "of": row.video.total}
-    size = {"height": row.video.size[0], "width": row.video.size[1], "scored_at": list(row.video.frames.shape[2:])}
+    size = {"height": row.video.size[0], "width": row.video.size[1], "scored_at": list(_scored_at(row.video))}
     scores = {**row.scores.to_dict(), "warnings": list(row.warnings)}
     return {"video": str(row.path), "error": None, **scores, "frames": used, "size": size}
 
@@ -187,7 +209,7 @@ def _entry(path: Path, video: SampledVideo, scores: VideoScores, warnings: tuple
     from worldr1.evaluation.leaderboard import Entry
     from worldr1.notebook import png
 
-    height, width = video.frames.shape[2:]
+    height, width = _scored_at(video)
     return Entry(
         name=str(path),
         numbers=scores.numbers,
@@ -196,6 +218,13 @@ def _entry(path: Path, video: SampledVideo, scores: VideoScores, warnings: tuple
         curve=scores.curves.psnr,
         picture=png(video.frames[len(video.frames) // 2]),
     )
+
+
+def _scored_at(video: SampledVideo) -> tuple[int, int]:
+    from worldr1.scoring import picture_size
+
+    height, width = video.frames.shape[2:]
+    return picture_size((height, width))
 
 
 def _show(rows: list[_Row]) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 MOST_FRAMES = 33
-SHORT_SIDE, LONG_SIDE, SMALLEST_SIDE = 128, 512, 32
+SHORT_SIDE, LONGEST, SMALLEST_SIDE = 128, 4, 32  # LONGEST: the long side in short sides
 LARGEST_PICTURE = 2**26  # pixels; 8K has half as many
 MOST_DECODED = 2**33  # pixels of all frames together; above, only key frames are decoded
 MOST_DAMAGED = 50
@@ -66,12 +66,13 @@ class _Shape:
     target: tuple[int, int]
 
 
-def read_sampled(path: Path, most: int = MOST_FRAMES) -> SampledVideo:
-    """Read at most `most` frames, the first and the last among them, of at most 128 pixels on the short side.
+def read_sampled(path: Path, most: int = MOST_FRAMES, short_side: int = SHORT_SIDE) -> SampledVideo:
+    """Read at most `most` frames, the first and the last among them, small ones.
 
     Args:
         path: a file that FFmpeg reads, or a folder of pictures, taken in the natural order of their names.
         most: frames to keep.
+        short_side: pixels on the short side at most; the long side has at most four times as many.
 
     Raises:
         FileNotFoundError: when there is nothing at `path`.
@@ -79,7 +80,7 @@ def read_sampled(path: Path, most: int = MOST_FRAMES) -> SampledVideo:
             what is wrong, not the file.
     """
     if _is_folder(path):
-        return _read_folder(path, most)
+        return _read_folder(path, most, short_side)
     packets, damaged = _index(path)
     if not packets:
         raise ValueError("it holds no video frames")
@@ -94,10 +95,12 @@ def read_sampled(path: Path, most: int = MOST_FRAMES) -> SampledVideo:
             wanted = {key_places[k] for k in _spread(len(key_places), most)}
             context.skip_frame = "NONKEY"
         wanted_pts = {packets[k][0]: order.index(k) for k in wanted} if timed else {k: k for k in wanted}
-        return _collect(stream, wanted_pts, timed, total, damaged)
+        return _collect(stream, wanted_pts, timed, total, damaged, short_side)
 
 
-def _collect(stream: Any, wanted: dict[int, int], timed: bool, total: int, damaged: bool) -> SampledVideo:
+def _collect(
+    stream: Any, wanted: dict[int, int], timed: bool, total: int, damaged: bool, short_side: int
+) -> SampledVideo:
     """Decode; keep the frames whose presentation time, or number, is a key of `wanted`, which gives their index."""
     shape: _Shape | None = None
     pictures: list[tuple[int, float, Picture]] = []
@@ -108,7 +111,7 @@ def _collect(stream: Any, wanted: dict[int, int], timed: bool, total: int, damag
         index = wanted.get(frame.pts if timed else number)
         if index is None:
             continue
-        shape = shape or _shape_of(frame, stream.sample_aspect_ratio)
+        shape = shape or _shape_of(frame, stream.sample_aspect_ratio, short_side)
         picture, see_through = _picture(frame, shape)
         transparent = transparent or see_through
         pictures.append((index, float("nan") if frame.time is None else float(frame.time), picture))
@@ -218,17 +221,17 @@ def _decoded(stream: Any) -> Iterator[Any]:
             damaged += 1
 
 
-def _shape_of(frame: Any, pixel_aspect: Any) -> _Shape:
+def _shape_of(frame: Any, pixel_aspect: Any, short_side: int) -> _Shape:
     turns = round(getattr(frame, "rotation", 0) / 90) % 4
     aspect = float(pixel_aspect) if pixel_aspect and 0.1 < pixel_aspect < 10 else 1.0
     height, width = frame.height, round(frame.width * aspect)
     shown = (width, height) if turns % 2 else (height, width)
-    scale = min(1.0, SHORT_SIDE / min(shown), LONG_SIDE / max(shown))
+    scale = min(1.0, short_side / min(shown), LONGEST * short_side / max(shown))
     target = (max(1, round(shown[0] * scale)), max(1, round(shown[1] * scale)))
     if min(target) < SMALLEST_SIDE:
         raise ValueError(
             f"its pictures are {shown[1]}x{shown[0]} pixels; a score needs at least {SMALLEST_SIDE} pixels a side, "
-            f"and one side at most {LONG_SIDE // SMALLEST_SIDE} times the other"
+            f"and one side at most {LONGEST * short_side // SMALLEST_SIDE} times the other"
         )
     return _Shape(turns, shown, target)
 
@@ -250,7 +253,7 @@ def _spread(total: int, most: int) -> list[int]:
     return sorted({math.floor(k + 0.5) for k in np.linspace(0, total - 1, min(most, total))})
 
 
-def _read_folder(path: Path, most: int) -> SampledVideo:
+def _read_folder(path: Path, most: int, short_side: int) -> SampledVideo:
     try:
         names = [name for name in os.listdir(path) if Path(name).suffix.lower() in PICTURES and name[0] != "."]
     except OSError as error:
@@ -260,12 +263,12 @@ def _read_folder(path: Path, most: int) -> SampledVideo:
     names.sort(
         key=lambda name: [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)]
     )
-    shape = _shape_of(_first_frame(path / names[0]), None)
+    shape = _shape_of(_first_frame(path / names[0]), None, short_side)
     pictures: list[tuple[int, float, Picture]] = []
     transparent = False
     for index in _spread(len(names), most):
         frame = _first_frame(path / names[index])
-        if _shape_of(frame, None).source != shape.source:
+        if _shape_of(frame, None, short_side).source != shape.source:
             raise ValueError(f"the picture {names[index]} has another size than {names[0]}; all must have the same")
         picture, see_through = _picture(frame, shape)
         transparent = transparent or see_through

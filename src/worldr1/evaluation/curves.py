@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -40,6 +41,15 @@ class Curves:
     confidence: tuple[float, ...]
     rot_err: tuple[float, ...] = ()
     trans_err: tuple[float, ...] = ()
+
+    def spread(self, places: Sequence[int], frames: int) -> Curves:
+        """Curves of `frames` values from curves that hold values at `places` only; nan elsewhere."""
+
+        def whole(curve: tuple[float, ...]) -> tuple[float, ...]:
+            known = dict(zip(places, curve, strict=False))
+            return tuple(known.get(frame, math.nan) for frame in range(frames)) if curve else ()
+
+        return Curves(**{field.name: whole(getattr(self, field.name)) for field in fields(self)})
 
     def to_dict(self) -> dict[str, list[float | None]]:
         """The curves by name; None for nan, so that JSON can hold them."""

@@ -56,7 +56,7 @@ def dense_flow(first: Tensor, second: Tensor, *, levels: int = 3, iterations: in
     gx, gy = _gradient(a)
     xx, xy, yy = (_box((p * q).sum(1), window) for p, q in ((gx, gx), (gx, gy), (gy, gy)))
     low = _smaller_eigenvalue(xx, xy, yy)
-    error = _box((_warp(b, vectors) - a).abs().mean(1), window)
+    error = _box((warp(b, vectors) - a).abs().mean(1), window)
     confidence = low / (low + 1e-4) * torch.exp(-((error / 0.08) ** 2))
     return Flow(vectors=vectors, confidence=confidence)
 
@@ -68,7 +68,7 @@ def _refine(a: Tensor, b: Tensor, vectors: Tensor, iterations: int, window: int)
     xx, yy = xx + damping, yy + damping
     determinant = xx * yy - xy * xy
     for _ in range(iterations):
-        difference = a - _warp(b, vectors)
+        difference = a - warp(b, vectors)
         bx, by = _box((gx * difference).sum(1), window), _box((gy * difference).sum(1), window)
         step = torch.stack([(yy * bx - xy * by) / determinant, (xx * by - xy * bx) / determinant], dim=1)
         vectors = vectors + step.clamp(-1, 1)
@@ -93,8 +93,8 @@ def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     return (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2, (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
 
 
-def _warp(image: Tensor, vectors: Tensor) -> Tensor:
-    """Sample the image at x + v(x), clamped to the border."""
+def warp(image: Tensor, vectors: Tensor) -> Tensor:
+    """Images [N,C,H,W] looked up at x + v(x), vectors v [N,2,H,W] in pixels, clamped to the border."""
     height, width = image.shape[-2:]
     ys, xs = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
     grid = torch.stack([(xs + vectors[:, 0]) * 2 / width - 1, (ys + vectors[:, 1]) * 2 / height - 1], dim=-1)

@@ -14,6 +14,7 @@ COLUMNS = {
     "psnr": ("PSNR, dB", "frames drawn from other frames against the frames"),
     "ssim": ("SSIM", "the same as structural similarity"),
     "lpips": ("LPIPS", "the same as perceptual distance, lower is better"),
+    "mvcs": ("MVCS", "confident points land where other frames see them"),
     "traj": ("S_traj", "the camera moves as asked"),
     "rot_err": ("RotErr, rad", "summed over frames, lower is better"),
     "trans_err": ("TransErr", "summed over frames, lower is better"),
@@ -22,6 +23,7 @@ COLUMNS = {
     "camera_travel": ("travel", "length of the camera's path in scene depths"),
     "camera_turn": ("turn, °", "angle between first and last view"),
     "motion": ("motion", "flow that no camera explains, pixels a frame"),
+    "smoothness": ("smoothness", "every second frame can be interpolated from its neighbours"),
     "sharpness": ("sharpness", "gradient of the strongest edges"),
 }
 _LOWER_IS_BETTER = ("lpips", "rot_err", "trans_err", "cam_mc")

@@ -18,7 +18,7 @@ from worldr1.reconstruction.da3_gaussians import from_head, from_maps, transform
 from worldr1.reconstruction.da3_loading import load_network, quiet_upstream
 from worldr1.reconstruction.da3_preprocess import normalize, resize_frames
 from worldr1.reconstruction.stereo import GAUGE_COLUMNS, GAUGE_ROWS
-from worldr1.reconstruction.types import Reconstruction
+from worldr1.reconstruction.types import Reconstruction, missing
 from worldr1.splats.gaussians import Gaussians
 
 PATCH = 14
@@ -203,7 +203,7 @@ class DepthAnythingReconstructor:
     def _one(self, video: Tensor) -> Reconstruction:
         prediction = self.predict(video)
         if prediction is None:
-            return _missing(video)
+            return missing(video)
         unit = scene_unit(prediction.depth[0])
         height, width = video.shape[-2:]
         c2w = prediction.c2w.clone()
@@ -250,23 +250,3 @@ def _to_size(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == size:
         return maps
     return functional.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _missing(video: Tensor) -> Reconstruction:
-    """What stands for a video that could not be rebuilt: nan everywhere, confidence 0, no Gaussians."""
-    frames, _, height, width = video.shape
-    nothing = video.new_zeros((0, 3), dtype=torch.float32)
-    return Reconstruction(
-        c2w=torch.full((frames, 4, 4), torch.nan, device=video.device),
-        intrinsics=torch.full((3, 3), torch.nan, device=video.device),
-        depth=torch.full((frames, height, width), torch.nan, device=video.device),
-        confidence=torch.zeros((frames, height, width), device=video.device),
-        splats=Gaussians(
-            means=nothing,
-            scales=nothing,
-            quats=nothing.new_zeros((0, 4)),
-            opacities=nothing.new_zeros(0),
-            colors=nothing,
-            source=torch.zeros(0, dtype=torch.int64, device=video.device),
-        ),
-    )

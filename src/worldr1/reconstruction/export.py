@@ -72,7 +72,7 @@ def export(
         write_text(model / "points3D.txt", points3d_text(scene.splats), parents=True)
         written.append(model)
         if video is not None:
-            written.append(_write_frames(video, root / "images"))
+            written.append(write_frames(video, root / "images"))
     if "re10k" in formats:
         write_text(root / "re10k.txt", to_realestate(trajectory, height, width, fps, scene.intrinsics), parents=True)
         written.append(root / "re10k.txt")
@@ -96,7 +96,8 @@ def rgb(splats: Gaussians) -> Tensor:
     return plain.detach().clamp(0, 1)
 
 
-def _write_frames(video: Tensor, folder: Path) -> Path:
+def write_frames(video: Tensor, folder: Path) -> Path:
+    """Frames of a video [T, 3, H, W] in [0, 1] as 000000.png and so on; returns the folder."""
     from PIL import Image
 
     folder.mkdir(parents=True, exist_ok=True)

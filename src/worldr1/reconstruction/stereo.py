@@ -80,15 +80,31 @@ class StereoReconstructor:
         with ThreadPoolExecutor(max(1, min(len(videos), numba.get_num_threads()))) as pool:
             return list(pool.map(self._one, videos.detach().float().cpu(), asked))
 
+    def along(self, video: Tensor, w2c: Array, focal: float) -> Reconstruction:
+        """Depth and Gaussians of a video [T,3,H,W] in [0,1] along cameras that are known.
+
+        w2c: [T,4,4] world to camera, the first the identity, in a unit in which the scene's depth is about 1; focal: in
+        pixels of the video, whose centre the optical axis meets.
+        """
+        height, width = video.shape[2:]
+        intrinsics = torch.tensor([[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]])
+        working, scale = _working_copy(video, self.short_side)
+        cameras = Cameras(np.ascontiguousarray(w2c, np.float64), cost=0.0, still_cost=float("inf"))
+        return self._surfaces(video, intrinsics, working, scale, _levels(working, focal * scale), cameras)
+
     def _one(self, video: Tensor, asked: Trajectory | None) -> Reconstruction:
         frames, _, height, width = video.shape
         lens = asked if asked is not None else Trajectory.from_moves((), frames)
         intrinsics = lens.intrinsics(height, width)
         working, scale = _working_copy(video, self.short_side)
-        half = halve(working)
-        levels = Levels(working, half, halve(half), float(intrinsics[0, 0]) * scale)
-        keys = spread(frames, self.keys)
+        levels = _levels(working, float(intrinsics[0, 0]) * scale)
         cameras = solve_cameras(levels, _starts(frames, asked), PLANES)
+        return self._surfaces(video, intrinsics, working, scale, levels, cameras)
+
+    def _surfaces(
+        self, video: Tensor, intrinsics: Tensor, working: Array, scale: float, levels: Levels, cameras: Cameras
+    ) -> Reconstruction:
+        keys = spread(len(video), self.keys)
         rho, confidence = _key_depths(levels, cameras, keys)
         unit = 1.0 if cameras.still else _unit(rho[0])
         c2w = torch.from_numpy(np.linalg.inv(cameras.w2c)).float()
@@ -126,6 +142,11 @@ def _starts(frames: int, asked: Trajectory | None) -> Array:
 
 def _w2c(trajectory: Trajectory) -> Array:
     return np.linalg.inv(trajectory.c2w.detach().cpu().double().numpy())
+
+
+def _levels(working: Array, focal: float) -> Levels:
+    half = halve(working)
+    return Levels(working, half, halve(half), focal)
 
 
 def _working_copy(video: Tensor, short_side: int) -> tuple[Array, float]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -46,3 +47,25 @@ class Reconstructor(Protocol):
     def __call__(self, videos: Tensor, trajectories: Sequence[Trajectory] | None = None) -> list[Reconstruction]:
         """Reconstruct videos [B,T,3,H,W] in [0,1]; `trajectories` (one per video) are hints of what was asked for."""
         ...
+
+
+def missing(video: Tensor) -> Reconstruction:
+    """What stands for a video [T,3,H,W] that could not be rebuilt: nan everywhere, confidence 0, no Gaussians."""
+    from worldr1.splats.gaussians import Gaussians
+
+    frames, _, height, width = video.shape
+    nothing = video.new_zeros((0, 3), dtype=torch.float32)
+    return Reconstruction(
+        c2w=torch.full((frames, 4, 4), torch.nan, device=video.device),
+        intrinsics=torch.full((3, 3), torch.nan, device=video.device),
+        depth=torch.full((frames, height, width), torch.nan, device=video.device),
+        confidence=torch.zeros((frames, height, width), device=video.device),
+        splats=Gaussians(
+            means=nothing,
+            scales=nothing,
+            quats=nothing.new_zeros((0, 4)),
+            opacities=nothing.new_zeros(0),
+            colors=nothing,
+            source=torch.zeros(0, dtype=torch.int64, device=video.device),
+        ),
+    )
