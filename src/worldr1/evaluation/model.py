@@ -69,7 +69,8 @@ def load_sampler(name: str, recipe: Recipe) -> WanPolicy:
     from worldr1.rl.assemble_policy import training_device
 
     pipeline = load_pipeline(name, device=training_device())
-    return WanPolicy(pipeline, recipe.sampling.guidance, recipe.model.max_tokens, samples_only=True)
+    guidance, second = recipe.sampling.guidance, recipe.sampling.guidance_2
+    return WanPolicy(pipeline, guidance, recipe.model.max_tokens, samples_only=True, guidance_2=second)
 
 
 @torch.no_grad()
