@@ -27,9 +27,10 @@ from torch import Tensor
 
 from benchmarks.machine import commit, cpu_name, describe
 from worldr1.data.atomic import write_text
-from worldr1.planning.shapes import PipelineShape, measure_forward
+from worldr1.planning.published import PUBLISHED
+from worldr1.planning.shapes import PipelineShape
+from worldr1.planning.work import measure_forward
 from worldr1.policy.base import Conditioning
-from worldr1.policy.wan_configs import WAN_SHAPES
 from worldr1.recipes import Recipe, load_recipe
 from worldr1.rl.assemble import build_objective
 from worldr1.rl.assemble_policy import wrap
@@ -70,7 +71,7 @@ def main() -> None:
 def full() -> Size:
     """`world-r1-small` as it is."""
     recipe = load_recipe("world-r1-small")
-    return Size(recipe, dict(WAN_SHAPES[recipe.model.path].transformer), {})
+    return Size(recipe, dict(PUBLISHED[recipe.model.path].transformer), {})
 
 
 def tiny() -> Size:
@@ -79,7 +80,7 @@ def tiny() -> Size:
     content["clip"] = {"frames": 9, "height": 64, "width": 64}
     content["model"] |= {"rank": 4, "alpha": 8, "max_tokens": 16}
     content["sampling"] |= {"steps": 4, "window_range": (0, 4)}
-    shape = dict(WAN_SHAPES[content["model"]["path"]].transformer)
+    shape = dict(PUBLISHED[content["model"]["path"]].transformer)
     return Size(Recipe.model_validate(content), {**shape, **_TINY_TRANSFORMER}, _TINY_VAE)
 
 

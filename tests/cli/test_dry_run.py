@@ -44,9 +44,12 @@ def test_the_tiny_recipe_is_ready_and_nothing_is_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "--dry-run", "--matrix-tflops", "0.1"]) == 0
+    monkeypatch.setenv("COLUMNS", "400")
+    assert main(["train", "--dry-run", "--matrix-tflops", "0.1", "--model.gradient-checkpointing", "False"]) == 0
     printed = capsys.readouterr().out
-    assert "network evaluations per trained video: 18" in printed
+    assert "network evaluations per trained video: 20.33 (World-R1's release: 340) = rollout 10 + " in printed
+    assert "+ preservation 2.33" in printed
+    assert "once, before the first step: the base samples dynamic prompts to preserve" in printed
     assert "Ready." in printed
     assert list(tmp_path.iterdir()) == []
 
@@ -97,6 +100,37 @@ def test_an_empty_prompt_file_is_told(extra: list[str], tmp_path: Path, capsys: 
     words = [word.replace("RUN", str(tmp_path / "run")) for word in extra]
     told = _failure(["train", "--prompts.main", str(tmp_path / "empty.txt"), *words], capsys)
     assert "empty.txt holds no prompt" in told
+
+
+def test_a_reward_that_gives_no_number_ends_the_run_with_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from worldr1.rewards.types import Sample, Scores
+    from worldr1.rl import assemble
+
+    def silent(samples: list[Sample], use_3d: bool = True) -> Scores:
+        good, missing = torch.ones(len(samples)), torch.full((len(samples),), torch.nan)
+        return Scores({"traj": good, "recon": missing}, missing)
+
+    monkeypatch.setattr(assemble, "build_composer", lambda recipe: silent)
+    build_tiny_pipeline().save_pretrained(tmp_path / "pipeline")
+    words = ["--model.path", str(tmp_path / "pipeline"), "--model.max-tokens", "16", "--schedule.groups", "1"]
+    words += ["--schedule.group-size", "2", "--sampling.steps", "5", "--clip.frames", "5", "--preserve.weight", "0"]
+    told = _failure(["train", *words, "--evaluation.prompts", "0", "--run", str(tmp_path / "run")], capsys)
+    assert "none of 2 videos has a reward, as recon gave no number for any of them" in told
+    assert "leave it out with --reward.recon 0" in told
+
+
+def test_a_licence_that_may_have_to_be_accepted_is_told_with_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = _failure(["train", "--model.path", "owner/gated", "--run", str(tmp_path / "run")], capsys)
+    assert "get it with: hf download owner/gated" in told
+    assert (
+        "if https://huggingface.co/owner/gated asks for it, accept its licence there and log in: hf auth login" in told
+    )
 
 
 def test_a_wrong_choice_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from worldr1.planning.meter import Reading, measure
-from worldr1.planning.shapes import PipelineShape, measure_forward, measure_training
+from worldr1.planning.shapes import PipelineShape
+from worldr1.planning.work import measure_forward, measure_training
 from worldr1.recipes.settings import ClipSettings, ModelSettings
 
 SIDE = 1000

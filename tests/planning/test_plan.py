@@ -10,11 +10,12 @@ import torch
 
 from worldr1.planning.budget import check_memory, memory_warning
 from worldr1.planning.plan import Plan, make_plan
+from worldr1.planning.published import PUBLISHED
 from worldr1.planning.rewards import reward_costs
-from worldr1.planning.shapes import PipelineShape, measure_forward, parameters_of, shape_of
-from worldr1.policy.wan_configs import VAE_PARAMETERS, WAN_SHAPES, meta_transformer, meta_vae
-from worldr1.recipes import load_recipe
-from worldr1.recipes.settings import ClipSettings, RewardSettings
+from worldr1.planning.shapes import PipelineShape, parameters_of, shape_of
+from worldr1.planning.work import measure_decode, measure_forward
+from worldr1.recipes import Recipe, load_recipe
+from worldr1.recipes.settings import ClipSettings, ModelSettings, RewardSettings
 
 GIB = 2**30
 
@@ -26,23 +27,56 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
         return make_plan(load_recipe("world-r1-small"))
 
 
-@pytest.mark.parametrize("name", WAN_SHAPES)
-def test_parameters_of_the_published_models(name: str) -> None:
-    shape = WAN_SHAPES[name]
-    assert parameters_of(meta_transformer(shape)) == shape.parameters
-    assert shape.parameters == pytest.approx(
-        {12: 1.4e9, 40: 14.3e9}[shape.transformer["num_attention_heads"]], rel=0.02
-    )
+def _wan(width: int, ffn: int, layers: int, channels: int) -> int:
+    """Parameters of a Wan transformer, matrix by matrix."""
+    attention, norms, table = 2 * (4 * width**2 + 4 * width), 2 * 2 * width + 2 * width, 6 * width
+    block = attention + norms + table + 2 * width * ffn + ffn + width
+    time = 256 * width + width**2 + 2 * width + 6 * width**2 + 6 * width
+    text = 4096 * width + width**2 + 2 * width
+    return layers * block + time + text + (4 * channels * width + width) + (4 * channels * (width + 1) + 2 * width)
 
 
-def test_parameters_of_what_they_share() -> None:
-    from transformers import UMT5Config, UMT5EncoderModel
+def _cogvideox(width: int, layers: int, embedding: int = 512, patch: int = 16 * 2 * 2 * 2) -> int:
+    """Parameters of a CogVideoX1.5 transformer, matrix by matrix."""
+    norm, attention = embedding * 6 * width + 6 * width + 2 * width, 4 * width**2 + 4 * width + 2 * 2 * 64
+    block = 2 * norm + attention + 8 * width**2 + 5 * width
+    inputs = (patch + 1) * width + 4097 * width + (width + 1) * embedding + (embedding + 1) * embedding
+    return layers * block + inputs + 2 * width + (embedding + 1) * 2 * width + 2 * width + (width + 1) * patch
 
-    assert parameters_of(meta_vae()) == VAE_PARAMETERS
-    sizes = {"vocab_size": 256384, "d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64}
+
+TRANSFORMERS = {
+    "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": _wan(1536, 8960, 30, 16),
+    "Wan-AI/Wan2.1-T2V-14B-Diffusers": _wan(5120, 13824, 40, 16),
+    "Wan-AI/Wan2.2-T2V-A14B-Diffusers": 2 * _wan(5120, 13824, 40, 16),
+    "Wan-AI/Wan2.2-TI2V-5B-Diffusers": _wan(3072, 14336, 30, 48),
+    "zai-org/CogVideoX1.5-5B": _cogvideox(3072, 42),
+    "THUDM/CogVideoX1.5-5B": _cogvideox(3072, 42),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_of_the_published_transformers(name: str) -> None:
+    shape = PUBLISHED[name]
+    assert shape.experts * parameters_of(shape.build_transformer()) == TRANSFORMERS[name]
+
+
+def test_parameters_are_those_of_the_published_files() -> None:
+    """Sizes that the hub tells: CogVideoX1.5 11.15 GB in bfloat16, its autoencoder 431 MB; Wan2.2's VAE 2.82 GB."""
+    cogvideox, wan = PUBLISHED["zai-org/CogVideoX1.5-5B"], PUBLISHED["Wan-AI/Wan2.2-TI2V-5B-Diffusers"]
+    assert 2 * TRANSFORMERS["zai-org/CogVideoX1.5-5B"] == pytest.approx(11.15e9, rel=0.002)
+    assert 2 * parameters_of(cogvideox.build_vae()) == pytest.approx(431e6, rel=0.002)
+    assert 4 * parameters_of(wan.build_vae()) == pytest.approx(2.82e9, rel=0.002)
+    assert parameters_of(PUBLISHED["Wan-AI/Wan2.1-T2V-1.3B-Diffusers"].build_vae()) == 126_892_531
+
+
+def test_parameters_of_the_text_encoders() -> None:
+    from transformers import T5Config, T5EncoderModel, UMT5Config, UMT5EncoderModel
+
+    sizes = {"d_model": 4096, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "feed_forward_proj": "gated-gelu"}
     with torch.device("meta"):
-        encoder = UMT5EncoderModel(UMT5Config(**sizes, feed_forward_proj="gated-gelu"))
-    assert {shape.text_parameters for shape in WAN_SHAPES.values()} == {parameters_of(encoder)}
+        umt5 = parameters_of(UMT5EncoderModel(UMT5Config(vocab_size=256384, **sizes)))
+        t5 = parameters_of(T5EncoderModel(T5Config(vocab_size=32128, **sizes)))
+    assert [shape.text_parameters for shape in PUBLISHED.values()] == [*[umt5] * 4, *[t5] * 2]
 
 
 def test_the_forward_s_work_is_that_of_its_matrices(plan: Plan) -> None:
@@ -53,6 +87,90 @@ def test_the_forward_s_work_is_that_of_its_matrices(plan: Plan) -> None:
     adapter = 2 * 32 * 2 * width * (6 * tokens + 2 * text)
     measured = measure_forward(shape_of(recipe.model), recipe.model, recipe.clip)
     assert measured.flops == pytest.approx(layers * (linear + attention + adapter), rel=0.01)
+
+
+def test_other_families_work_is_that_of_their_matrices() -> None:
+    """Wan2.2-5B sees 1/4 of the pixels' tokens; CogVideoX1.5 sees text and pairs of latent frames, one led in."""
+    clip, model = ClipSettings(frames=81, height=480, width=832), ModelSettings(max_tokens=226, dtype="bfloat16")
+    adapter = 2 * 32 * 2  # rank 32, a multiply and an add, in and out
+    tokens, text, width, ffn = 21 * 15 * 26, 226, 3072, 14336
+    linear = 2 * tokens * (6 * width**2 + 2 * width * ffn) + 2 * text * 2 * width**2
+    time = 2 * tokens * 6 * width**2 / 30  # its projection is of every token, before the layers
+    attention = 4 * width * tokens * (tokens + text)
+    by_hand = 30 * (linear + time + attention + adapter * width * (6 * tokens + 2 * text))
+    measured = measure_forward(PUBLISHED["Wan-AI/Wan2.2-TI2V-5B-Diffusers"], model, clip)
+    assert measured.flops == pytest.approx(by_hand, rel=0.02)
+
+    tokens, width = 11 * 30 * 52 + 226, 3072
+    block = 2 * tokens * 12 * width**2 + 4 * width * tokens**2 + adapter * width * 4 * tokens
+    measured = measure_forward(PUBLISHED["zai-org/CogVideoX1.5-5B"], model, clip)
+    assert measured.flops == pytest.approx(42 * block, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["Wan-AI/Wan2.2-TI2V-5B-Diffusers", "zai-org/CogVideoX1.5-5B"])
+def test_decoding_is_extrapolated_over_pairs_of_latent_frames(name: str) -> None:
+    model, shape = ModelSettings(), PUBLISHED[name]
+    short, middle, long = (
+        measure_decode(shape, model, ClipSettings(frames=frames, height=64, width=64)) for frames in (25, 33, 41)
+    )
+    assert long.flops == pytest.approx(middle.flops + (middle.flops - short.flops))
+    tiled = ModelSettings(vae_tiling=True)
+    clip = ClipSettings(frames=9, height=480, width=832)
+    whole, parts = measure_decode(shape, model, clip), measure_decode(shape, tiled, clip)
+    assert parts.flops > whole.flops
+    assert parts.peak < whole.peak
+
+
+def test_two_experts_take_twice_the_memory_and_the_time_of_one() -> None:
+    one, two = (
+        make_plan(_recipe(f"Wan-AI/{name}-Diffusers", {"preserve": {"weight": 0.0}}))
+        for name in ("Wan2.1-T2V-14B", "Wan2.2-T2V-A14B")
+    )
+    for part in ("transformer", "trained"):
+        assert two.parameters[part] == 2 * one.parameters[part]
+    assert two.weights_bytes["transformer"] == 2 * one.weights_bytes["transformer"] == 4 * 14_288_491_584
+    assert two.seconds == one.seconds
+    assert two.evaluations == one.evaluations
+
+
+def test_preservation_counts_in_time_and_memory() -> None:
+    """4 x 8 videos a step, 450 steps; the base samples 128 prompts by 20 steps, each update sees 16."""
+    name = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers"
+    without, kept = (make_plan(_recipe(name, {"preserve": {"weight": weight}}), 100.0) for weight in (0.0, 0.1))
+    extra = 16 * (1 + 1 + 2 + 1)  # base, forward, backward twice, recompute
+    assert kept.evaluations.preserve_update == pytest.approx(extra / 32)
+    assert kept.evaluations.preserve_sampling == pytest.approx(128 * 20 / (32 * 450))
+    forward = measure_forward(shape_of(kept.recipe.model), kept.recipe.model, kept.recipe.clip).flops / 100e12
+    assert kept.seconds["update"] - without.seconds["update"] == pytest.approx(extra * forward)
+    assert kept.seconds_once == {"preserve": pytest.approx(128 * 20 * forward)}
+    assert without.seconds_once == {}
+    stages = [{stage.name: stage for stage in plan.stages} for plan in (without, kept)]
+    assert stages[1].keys() - stages[0].keys() == {"preserve"}
+    assert stages[1]["preserve"].total == stages[1]["rollout"].total
+    alone, beside = (stage["update"].transient for stage in stages)
+    assert 1.1 * alone < beside < 2 * alone
+    few = make_plan(kept.recipe, 100.0, dynamic_prompts=4)
+    assert few.evaluations.preserve_update == pytest.approx(4 * 5 / 32)
+    assert few.seconds_once == {"preserve": pytest.approx(4 * 20 * forward)}
+    assert json.loads(json.dumps(kept.to_dict()))["network_evaluations_per_video"] == kept.evaluations.total
+
+
+def test_a_second_scale_without_a_second_expert_is_told_before_anything_is_loaded() -> None:
+    guided = {"sampling": {"guidance": 4.0, "guidance_2": 3.0}}
+    with pytest.raises(ValueError, match=r"guidance_2 guides a second expert, which .*14B-Diffusers lacks"):
+        make_plan(_recipe("Wan-AI/Wan2.1-T2V-14B-Diffusers", guided))
+    two = make_plan(_recipe("Wan-AI/Wan2.2-T2V-A14B-Diffusers", guided))
+    assert two.evaluations.rollout == 2 * 20
+
+
+def _recipe(path: str, change: dict[str, dict[str, object]]) -> Recipe:
+    """`world-r1-small` of another model, in a small clip."""
+    content = load_recipe("world-r1-small").model_dump()
+    content["clip"] = {"frames": 17, "height": 64, "width": 64}
+    content["model"]["path"] = path
+    for section, values in change.items():
+        content[section] |= values
+    return Recipe.model_validate(content)
 
 
 def test_a_plan_is_json_and_names_what_to_get(plan: Plan) -> None:

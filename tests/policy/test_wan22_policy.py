@@ -14,8 +14,11 @@ from torch import Tensor
 
 from tiny_pipeline_parts import with_two_experts
 from worldr1.pipelines import load_pipeline
+from worldr1.planning.shapes import parameters_of, shape_of, trainable_parameters
+from worldr1.planning.work import measure_forward
 from worldr1.policy import LoraSettings, WanPolicy
 from worldr1.recipes import Recipe
+from worldr1.recipes.settings import ClipSettings, ModelSettings
 from worldr1.rl.assemble_policy import wrap
 from worldr1.sampling import rollout
 
@@ -200,3 +203,19 @@ def test_a_time_per_token_is_the_pipelines(per_token: Any, guidance: float) -> N
     theirs = _pipeline_output(per_token, noise, 64, guidance_scale=guidance, output_type="np")
     assert ours.shape == (1, FRAMES, 64, 64, 3)
     np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_plan_reads_both_kinds_from_their_files(experts: Any, per_token: Any, tmp_path: Path) -> None:
+    for name, pipeline, count in (("experts", experts, 2), ("per-token", per_token, 1)):
+        pipeline.save_pretrained(tmp_path / name)
+        model = ModelSettings(path=str(tmp_path / name), max_tokens=LENGTH, rank=2, alpha=2)
+        shape = shape_of(model)
+        assert (shape.pipeline, shape.experts, shape.per_token) == ("WanPipeline", count, name == "per-token")
+        assert parameters_of(shape.build_transformer()) == parameters_of(pipeline.transformer)
+        assert parameters_of(shape.build_vae()) == parameters_of(pipeline.vae)
+        assert shape.text_parameters == parameters_of(pipeline.text_encoder)
+        policy = WanPolicy(pipeline, 1.0, LENGTH, lora=LoraSettings(2, 2))
+        assert trainable_parameters(shape, model) == sum(p.numel() for p in policy.trainable_parameters())
+        assert measure_forward(shape, model, ClipSettings(frames=FRAMES, height=64, width=64)).flops > 0
+    with pytest.raises(ValueError, match="height must be a positive multiple of 32, got 48"):
+        measure_forward(shape, model, ClipSettings(frames=FRAMES, height=48, width=64))

@@ -25,7 +25,7 @@ def dry_run(recipe: Recipe, as_json: bool, matrix_tflops: float) -> int:
     """
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
     counts = {"main": len(prompts.main), "dynamic": len(prompts.dynamic), "evaluation": len(evaluation)}
-    plan = make_plan(recipe, matrix_tflops)
+    plan = make_plan(recipe, matrix_tflops, len(prompts.dynamic))
     warning = memory_warning(plan, gpu_bytes())
     if as_json:
         document = {**plan.to_dict(), "prompts": counts, "warning": warning, "ready": not plan.missing}
@@ -48,10 +48,12 @@ def _show(plan: Plan, counts: dict[str, int], warning: str) -> None:
         + ", ".join(f"{count} {name}" for name, count in counts.items())
     )
     evaluations = plan.evaluations
+    kept = evaluations.preserve_update + evaluations.preserve_sampling
     console.print(
-        f"network evaluations per trained video: [bold]{evaluations.total:g}[/] (World-R1's release: {RELEASE}) = "
+        f"network evaluations per trained video: [bold]{evaluations.total:.4g}[/] (World-R1's release: {RELEASE}) = "
         f"rollout {evaluations.rollout:g} + forward {evaluations.forward:g} + reference {evaluations.reference:g} + "
         f"2 x backward {evaluations.backward:g} + recompute {evaluations.recompute:g}"
+        + (f" + preservation {kept:.3g}" if kept else "")
     )
     table = Table("stage", box=None, pad_edge=False)
     table.add_column("GiB on the GPU", justify="right")
@@ -61,6 +63,8 @@ def _show(plan: Plan, counts: dict[str, int], warning: str) -> None:
         table.add_row(stage.name, f"{stage.total / _GIB:.1f}", "" if seconds is None else f"{seconds:.0f}")
     table.add_row("peak and sum", f"{plan.peak.total / _GIB:.1f}", f"{plan.seconds['total']:.0f}")
     console.print(table)
+    for seconds in plan.seconds_once.values():
+        console.print(f"once, before the first step: the base samples dynamic prompts to preserve, {seconds:.0f} s")
     parts = {**plan.weights_bytes, **{f"{cost.name} ({cost.model})": cost.weights for cost in plan.rewards}}
     console.print("stays in memory: " + ", ".join(f"{name} {size / _GIB:.2g} GiB" for name, size in parts.items()))
     console.print(

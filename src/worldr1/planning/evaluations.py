@@ -1,20 +1,25 @@
-"""Network evaluations per trained video, counted by hooks on a tiny network of the same class."""
+"""Network evaluations per trained video, counted by hooks on a tiny network that samples and updates as it will."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from worldr1.recipes.settings import Recipe
+from worldr1.recipes.settings import ClipSettings, NoiseSettings, Recipe
 from worldr1.rl.assemble import build_objective
 from worldr1.rl.assemble_policy import training_device, wrap
 from worldr1.rl.draws import step_draws
+from worldr1.rl.objectives import LossTerm
+from worldr1.rl.preserve import Preservation
 from worldr1.rl.seeds import Stream
 
 _VIDEOS, _TOKENS, _TEXT_WIDTH = 2, 4, 8
@@ -31,6 +36,8 @@ class Evaluations:
         reference: without gradient, while training (the frozen base, the old policy).
         backward: backward passes; each counts as two evaluations.
         recompute: second forwards of gradient checkpointing.
+        preserve_update: of prior preservation in the updates: forward, base, backward and recompute, in forwards.
+        preserve_sampling: the base's samples for it, made once, shared out over all videos of the run.
     """
 
     rollout: float
@@ -38,14 +45,39 @@ class Evaluations:
     reference: float
     backward: float
     recompute: float
+    preserve_update: float = 0.0
+    preserve_sampling: float = 0.0
+
+    @property
+    def update(self) -> float:
+        """In units of one forward, while training."""
+        return self.forward + self.reference + 2 * self.backward + self.recompute + self.preserve_update
 
     @property
     def total(self) -> float:
         """In units of one forward."""
-        return self.rollout + self.forward + self.reference + 2 * self.backward + self.recompute
+        return self.rollout + self.update + self.preserve_sampling
 
 
-def count_evaluations(recipe: Recipe) -> Evaluations:
+@dataclass(frozen=True)
+class Preserved:
+    """How much prior preservation there is: base samples, those that every update sees, and updates per step."""
+
+    samples: int
+    per_update: int
+    updates: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, dynamic_prompts: int | None = None) -> Preserved | None:
+        """As a recipe asks for it, of so many dynamic prompts (None: enough); None where it asks for none."""
+        settings = recipe.preserve
+        if not settings.weight:
+            return None
+        samples = settings.samples if dynamic_prompts is None else min(settings.samples, dynamic_prompts)
+        return cls(samples, min(settings.per_step, samples), _updates(recipe))
+
+
+def count_evaluations(recipe: Recipe, preserved: Preserved | None = None) -> Evaluations:
     """Sample and update once as the recipe says, on a tiny random network, and count what its first block sees."""
     checkpointing = recipe.model.gradient_checkpointing
     model = recipe.model.model_copy(
@@ -57,7 +89,8 @@ def count_evaluations(recipe: Recipe) -> Evaluations:
             "gradient_checkpointing": training_device() == "cuda" if checkpointing is None else checkpointing,
         }
     )
-    small = recipe.model_copy(update={"model": model})
+    sampling = recipe.sampling.model_copy(update={"guidance_2": None})
+    small = recipe.model_copy(update={"model": model, "sampling": sampling})
     with torch.random.fork_rng(devices=[]):
         pipeline = _tiny_pipeline()
         policy = wrap(pipeline, small)
@@ -67,13 +100,46 @@ def count_evaluations(recipe: Recipe) -> Evaluations:
             text = policy.encode(["a"] * _VIDEOS)
             noise = torch.randn(_VIDEOS, *policy.latent_shape(_FRAMES, _SIDE, _SIDE))
             made = objective.collect(policy, text, noise, step_draws(Stream.ROLLOUT, 0, 0, _VIDEOS), 0)
-            tally.sampling = False
             advantages = torch.tensor([1.0, -1.0])
-            for term in objective.losses(policy, made, text, advantages, step_draws(Stream.LOSS, 0, 0, _VIDEOS)):
-                tally.in_backward = True
-                term.loss.backward()
-                tally.in_backward = False
-    return Evaluations(**{name: tally.seen[name] / _VIDEOS for name in tally.seen})
+            draws = step_draws(Stream.LOSS, 0, 0, _VIDEOS)
+            tally.learn(objective.losses(policy, made, text, advantages, draws))
+        counted = tally.each(_VIDEOS)
+        if preserved is None:
+            return counted
+        with _counting(pipeline.transformer.blocks[0], one := _Tally()), TemporaryDirectory() as folder:
+            one.learn(_one_sample(small, policy, Path(folder) / "samples").losses(policy, 0))
+    alone, videos = one.each(1), recipe.schedule.groups * recipe.schedule.group_size
+    return replace(
+        counted,
+        preserve_update=alone.update * preserved.per_update * preserved.updates / videos,
+        preserve_sampling=alone.rollout * preserved.samples / (videos * recipe.schedule.total_steps),
+    )
+
+
+def _one_sample(recipe: Recipe, policy: Any, place: Path) -> Preservation:
+    """Prior preservation with one sample of the size that is counted on."""
+    return Preservation(
+        policy,
+        recipe.model_copy(
+            update={
+                "clip": ClipSettings(frames=_FRAMES, height=_SIDE, width=_SIDE),
+                "noise": NoiseSettings(strength=0.0),
+                "preserve": recipe.preserve.model_copy(update={"samples": 1, "per_step": 1}),
+            }
+        ),
+        ["a"],
+        place,
+    )
+
+
+def _updates(recipe: Recipe) -> int:
+    """Optimiser steps per training step: the units of a pass, spread over no more updates than there are units."""
+    videos = recipe.schedule.groups * recipe.schedule.group_size
+    parts = math.ceil(videos / (recipe.sampling.micro_batch or videos))
+    grpo, nft = recipe.objective.grpo, recipe.objective.nft
+    if recipe.objective.name == "grpo":
+        return grpo.epochs * min(grpo.updates, recipe.sampling.window * parts)
+    return min(nft.updates, nft.times * parts)
 
 
 @dataclass
@@ -92,6 +158,18 @@ class _Tally:
         else:
             kind = "forward" if torch.is_grad_enabled() else "reference"
         self.seen[kind] += videos
+
+    def learn(self, terms: Iterable[LossTerm]) -> None:
+        """Count what follows as training, with a backward pass through every term."""
+        self.sampling = False
+        for term in terms:
+            self.in_backward = True
+            term.loss.backward()
+            self.in_backward = False
+
+    def each(self, videos: int) -> Evaluations:
+        """What was seen, for one of so many videos."""
+        return Evaluations(**{name: seen / videos for name, seen in self.seen.items()})
 
 
 @contextmanager

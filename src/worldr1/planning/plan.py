@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from worldr1.planning.evaluations import Evaluations, count_evaluations
+from worldr1.planning.evaluations import Evaluations, Preserved, count_evaluations
 from worldr1.planning.meter import Reading
 from worldr1.planning.rewards import RewardCost, reward_costs
-from worldr1.planning.shapes import (
-    PipelineShape,
-    measure_decode,
-    measure_forward,
-    measure_training,
-    parameters_of,
-    shape_of,
-    trainable_parameters,
-)
+from worldr1.planning.shapes import PipelineShape, parameters_of, shape_of, trainable_parameters
+from worldr1.planning.work import measure_decode, measure_forward, measure_held, measure_training
 from worldr1.recipes.settings import Recipe
 from worldr1.recipes.weights import Weights, required_weights
 from worldr1.rl.assemble_policy import training_device
+from worldr1.rl.preserve import SAMPLES_AT_ONCE
 
 MATRIX_TFLOPS = 400.0
 """bfloat16 rate that an H100 keeps up on large matrices (its peak is 989)."""
@@ -58,6 +52,7 @@ class Plan:
         stages: memory by stage.
         without_checkpointing, with_checkpointing: bytes of one micro-batch's activations in training.
         seconds: of one main training step, by stage, at `matrix_tflops`.
+        seconds_once: before the first step: "preserve" where the base samples for prior preservation.
         matrix_tflops: the assumed bfloat16 rate, in 1e12 operations a second.
         rewards: cost of each reward model.
         weights: what must be on this machine.
@@ -71,6 +66,7 @@ class Plan:
     without_checkpointing: float
     with_checkpointing: float
     seconds: dict[str, float]
+    seconds_once: dict[str, float]
     matrix_tflops: float
     rewards: list[RewardCost]
     weights: list[Weights]
@@ -103,6 +99,7 @@ class Plan:
                 "peak": self.peak.total / _GIB,
             },
             "seconds_per_step": self.seconds,
+            "seconds_once": self.seconds_once,
             "matrix_tflops": self.matrix_tflops,
             "videos_per_step": self.recipe.schedule.groups * self.recipe.schedule.group_size,
             "weights": [
@@ -121,35 +118,54 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS) -> Plan:
+def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS, dynamic_prompts: int | None = None) -> Plan:
     """Plan a run without loading any weights.
 
+    Args:
+        recipe: the recipe.
+        matrix_tflops: the bfloat16 rate that the GPU keeps up, in 1e12 operations a second.
+        dynamic_prompts: how many there are for prior preservation to sample; None takes enough.
+
     Raises:
-        ValueError: the shape of the recipe's model is not known, or the rate is not positive.
+        ValueError: the shape of the recipe's model is not known or does not fit the recipe, or the rate is not
+            positive.
     """
     if matrix_tflops <= 0:
         raise ValueError(f"the matrix rate must be positive, got {matrix_tflops}")
     model, clip = recipe.model, recipe.clip
     shape = shape_of(model)
+    if recipe.sampling.guidance_2 is not None and shape.experts == 1:
+        raise ValueError(f"sampling.guidance_2 guides a second expert, which {model.path} lacks; leave it out")
     forward = measure_forward(shape, model, clip)
     checkpointed, plain = (measure_training(shape, model, clip, checkpointing) for checkpointing in (True, False))
-    decode = measure_decode(shape, clip, model.vae_tiling)
     parameters = _parameters(shape, recipe)
     rewards = reward_costs(recipe.reward, clip)
     weights_bytes = _weights_bytes(recipe, parameters)
-    evaluations = count_evaluations(recipe)
-    graphs = _micro_batch(recipe) * (2 if recipe.sampling.guidance != 1.0 else 1)
+    preserved = Preserved.of(recipe, dynamic_prompts)
+    evaluations = count_evaluations(recipe, preserved)
+    guided = 2 if recipe.sampling.guidance != 1.0 else 1
+    graphs = _micro_batch(recipe) * guided
     checkpointing = model.gradient_checkpointing
-    chosen = checkpointed if checkpointing or (checkpointing is None and training_device() == "cuda") else plain
+    if checkpointing is None:
+        checkpointing = training_device() == "cuda"
+    chosen = checkpointed if checkpointing else plain
+    training = chosen.peak * graphs
+    if preserved is not None:
+        held = measure_held(shape, model, clip, checkpointing).peak * graphs
+        beside = min(preserved.per_update, recipe.sampling.micro_batch or preserved.per_update)
+        training = max(training, held + chosen.peak * beside * guided)
+    decode = measure_decode(shape, model, clip)
+    seconds, seconds_once = _seconds(recipe, evaluations, forward, decode, rewards, matrix_tflops)
     return Plan(
         recipe=recipe,
         evaluations=evaluations,
         parameters=parameters,
         weights_bytes=weights_bytes,
-        stages=_stages(recipe, weights_bytes, rewards, forward.peak, decode.peak, chosen.peak * graphs, parameters),
+        stages=_stages(recipe, preserved, weights_bytes, rewards, forward.peak, decode.peak, training, parameters),
         without_checkpointing=plain.peak * graphs,
         with_checkpointing=checkpointed.peak * graphs,
-        seconds=_seconds(recipe, evaluations, forward, decode, rewards, matrix_tflops),
+        seconds=seconds,
+        seconds_once=seconds_once,
         matrix_tflops=matrix_tflops,
         rewards=rewards,
         weights=required_weights(recipe),
@@ -162,7 +178,7 @@ def _micro_batch(recipe: Recipe) -> int:
 
 def _parameters(shape: PipelineShape, recipe: Recipe) -> dict[str, int]:
     return {
-        "transformer": parameters_of(shape.build_transformer()),
+        "transformer": shape.experts * parameters_of(shape.build_transformer()),
         "trained": trainable_parameters(shape, recipe.model),
         "vae": parameters_of(shape.build_vae()),
         "text_encoder": shape.text_parameters,
@@ -187,6 +203,7 @@ def _weights_bytes(recipe: Recipe, parameters: dict[str, int]) -> dict[str, floa
 
 def _stages(
     recipe: Recipe,
+    preserved: Preserved | None,
     weights_bytes: dict[str, float],
     rewards: list[RewardCost],
     forward: float,
@@ -199,8 +216,10 @@ def _stages(
     at_once = _micro_batch(recipe)
     width = 2 if recipe.model.dtype == "bfloat16" else 4
     encoder = float(width * parameters["text_encoder"]) if recipe.model.embeds_cache else 0.0
+    sampled = min(preserved.samples, recipe.sampling.micro_batch or SAMPLES_AT_ONCE) if preserved else 0
     return [
         Stage("encode prompts", policy, encoder),
+        *([Stage("preserve", resident, forward * sampled)] if preserved else []),
         Stage("rollout", resident, forward * at_once),
         Stage("decode", resident, decode * (1 if recipe.model.vae_slicing else at_once)),
         Stage("rewards", resident, max((cost.activations for cost in rewards), default=0.0)),
@@ -215,15 +234,16 @@ def _seconds(
     decode: Reading,
     rewards: list[RewardCost],
     matrix_tflops: float,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Of one step by stage, and once before the first."""
     videos = recipe.schedule.groups * recipe.schedule.group_size
     rate = matrix_tflops * 1e12
-    policy_rate = rate if recipe.model.dtype == "bfloat16" else rate * _FLOAT32_SHARE
-    update = evaluations.total - evaluations.rollout
+    evaluation = forward.flops / (rate if recipe.model.dtype == "bfloat16" else rate * _FLOAT32_SHARE)
     seconds = {
-        "rollout": videos * evaluations.rollout * forward.flops / policy_rate,
+        "rollout": videos * evaluations.rollout * evaluation,
         "decode": videos * decode.flops / (rate * _FLOAT32_SHARE),
         "rewards": videos * sum(cost.flops for cost in rewards) / rate,
-        "update": videos * update * forward.flops / policy_rate,
+        "update": videos * evaluations.update * evaluation,
     }
-    return {**seconds, "total": sum(seconds.values())}
+    once = videos * recipe.schedule.total_steps * evaluations.preserve_sampling * evaluation
+    return {**seconds, "total": sum(seconds.values())}, {"preserve": once} if once else {}

@@ -66,13 +66,9 @@ def _warn_of_leaks(prompts: TrainingPrompts, evaluation: Sequence[str]) -> None:
 def _check_memory(recipe: Recipe) -> None:
     from worldr1.planning.budget import check_memory, gpu_bytes, memory_warning
     from worldr1.planning.plan import make_plan
-    from worldr1.planning.shapes import shape_is_known
 
     available = gpu_bytes()
     if recipe.model.path == "tiny" or available is None:
-        return
-    if not shape_is_known(recipe.model):
-        logger.warning("memory is not estimated for %s: the plan knows Wan2.1 only", recipe.model.path)
         return
     plan = make_plan(recipe)
     check_memory(plan, available)

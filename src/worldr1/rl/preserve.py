@@ -30,7 +30,8 @@ from worldr1.sampling.rollout import chunks, rollout
 logger = logging.getLogger(__name__)
 
 _TIME_RANGE = (0.05, 1.0)
-_SAMPLES_AT_ONCE = 32
+SAMPLES_AT_ONCE = 32
+"""How many the base samples together, where no micro-batch is told."""
 _FILE = "latents.safetensors"
 
 
@@ -94,7 +95,7 @@ class Preservation:
         seed, here = seed_of(Stream.PRESERVE, recipe.seed) % 2**31, self._world.share(count)
         batch = fixed_batch(self._prompts, clip.frames, shape, recipe.noise, seed, here)
         made = []
-        for part in chunks(len(batch.prompts), sampling.micro_batch or _SAMPLES_AT_ONCE):
+        for part in chunks(len(batch.prompts), sampling.micro_batch or SAMPLES_AT_ONCE):
             text, noise = policy.encode(batch.prompts[part]), batch.noise[part].to(policy.device)
             with policy.base():
                 made.append(rollout(policy, text, noise, policy.sigmas(sampling.steps)).latents.cpu())
