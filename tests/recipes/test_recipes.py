@@ -34,6 +34,27 @@ def test_recipes_of_real_models_train_and_evaluate_on_the_shipped_prompts(name: 
     assert not set(evaluation) & {*training.main, *training.dynamic}
 
 
+def test_the_paper_s_recipe_keeps_its_settings_to_the_letter() -> None:
+    """As arXiv 2604.24764 tells them: 832x480, 81 frames, 50 steps, guidance 5, LoRA 32/64 on attention, 48 x G = 8."""
+    recipe = load_recipe("world-r1-paper")
+    model, sampling, reward, schedule = recipe.model, recipe.sampling, recipe.reward, recipe.schedule
+    assert (recipe.clip.width, recipe.clip.height, recipe.clip.frames) == (832, 480, 81)
+    assert (sampling.steps, sampling.guidance, sampling.eta, sampling.law) == (50, 5.0, 0.7, "sde")
+    assert sampling.window in (1, 2)
+    assert 0 < sampling.window_range[0] < sampling.window_range[1] < 50  # intermediate steps
+    assert (model.path, model.adapter) == ("Wan-AI/Wan2.1-T2V-1.3B-Diffusers", "lora")
+    assert (model.rank, model.alpha, model.targets) == (32, 64, ("to_q", "to_k", "to_v", "to_out.0"))
+    assert (schedule.groups, schedule.group_size, schedule.main_steps, schedule.dynamic_steps) == (48, 8, 100, 50)
+    assert recipe.objective.name == "grpo"
+    assert recipe.objective.grpo.kl > 0
+    assert not recipe.objective.grpo.guard
+    assert reward.weights == {"meta": 1.0, "recon": 1.0, "traj": 1.0, "general": 1.0}
+    assert (reward.normalise, reward.pixels, reward.points, reward.moving) == ("none", 0.0, 0.0, "counted")
+    assert (reward.reconstructor, reward.judge.name, reward.preference.name) == ("da3", "qwen3-vl", "hpsv3")
+    assert (recipe.noise.strength, recipe.advantage.scale, recipe.preserve.weight) == (1.0, "group", 0.0)
+    assert recipe.prompts.count == 3000
+
+
 def test_the_round_trip_keeps_values_that_are_no_defaults(tmp_path: Path) -> None:
     recipe = Recipe.model_validate(
         {"seed": 3, "schedule": {"max_minutes": 1.5}, "model": {"targets": ["a"]}, "sampling": {"window_range": [1, 4]}}

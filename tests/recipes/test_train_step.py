@@ -86,9 +86,15 @@ def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _modules(parts: Parts) -> list[nn.Module]:
-    pipeline = parts.policy.pipeline  # type: ignore[attr-defined]
-    rewards = parts.composer.rewards  # type: ignore[attr-defined]
-    return [pipeline.transformer, pipeline.vae, rewards["meta"].judge.model, rewards["general"].scorer.network]
+    pipeline, composer = parts.policy.pipeline, parts.composer  # type: ignore[attr-defined]
+    rewards = composer.rewards  # type: ignore[attr-defined]
+    networks = [pipeline.transformer, pipeline.vae, rewards["meta"].judge.model, rewards["general"].scorer.network]
+    depth = getattr(composer.reconstructor, "network", None)  # type: ignore[attr-defined]
+    return [*networks, *([] if depth is None else [depth]), *_networks_in(rewards["recon"].lpips)]
+
+
+def _networks_in(owner: object) -> list[nn.Module]:
+    return [owner] if isinstance(owner, nn.Module) else [v for v in vars(owner).values() if isinstance(v, nn.Module)]
 
 
 def _state(parts: Parts) -> dict[str, torch.Tensor]:

@@ -69,14 +69,14 @@ def test_what_is_in_the_cache_is_found(hub: Path) -> None:
 
 def test_what_is_missing_is_named_with_its_command() -> None:
     with pytest.raises(
-        FileNotFoundError, match=r"owner/model is not on this machine; get it with: hf download owner/model$"
+        FileNotFoundError, match=r"owner/model is not on this machine; get it with: hf download owner/model \(if https"
     ):
         place_of(NAME)
 
 
 def test_another_revision_is_told_with_those_that_are_here(hub: Path) -> None:
     _cached(hub)
-    with pytest.raises(FileNotFoundError, match=r"not here in revision 'v9' \(here: main\); .*--revision v9$"):
+    with pytest.raises(FileNotFoundError, match=r"not here in revision 'v9' \(here: main\); .*--revision v9 \("):
         place_of(NAME, "v9")
     newer = _cached(hub, revision="v9", commit="b" * 40)
     assert place_of(NAME, "v9") == newer
@@ -104,6 +104,13 @@ def test_a_pipeline_needs_all_its_parts(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_has_no_command(tmp_path: Path) -> None:
     missing = [examine("policy", str(tmp_path / "nowhere")), examine("judge", NAME)]
     sentence = missing_sentence(missing)
-    assert sentence.endswith(f"get it with: hf download {NAME}")
+    page = f"https://huggingface.co/{NAME}"
+    accept = f"(if {page} asks for it, accept its licence there and log in: hf auth login)"
+    assert sentence.endswith(f"get it with: hf download {NAME} {accept}")
     assert "neither a directory nor a hub name" in sentence
     assert missing_sentence(missing[:1]).endswith("give another path")
+
+
+def test_weights_of_known_licences_ask_for_none() -> None:
+    known = [examine("policy", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")]
+    assert missing_sentence(known).endswith("get it with: hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers")

@@ -108,10 +108,14 @@ def place_of(name: str, revision: str | None = None) -> Path:
 
 
 def missing_sentence(missing: list[Weights]) -> str:
-    """One sentence about weights that are missing, with the commands that get them."""
+    """One sentence about weights that are missing, with the commands that get them and licences to accept first."""
     problems = "; ".join(f"{weights.name} {weights.problem}" for weights in missing)
     commands = " && ".join(weights.command for weights in missing if _is_hub_name(weights.name))
-    return f"{problems}; get it with: {commands}" if commands else f"{problems}; give another path"
+    if not commands:
+        return f"{problems}; give another path"
+    pages = [f"https://huggingface.co/{one.name}" for one in missing if one.command and one.name not in LICENCES]
+    accept = f" (if {', '.join(pages)} asks for it, accept its licence there and log in: hf auth login)"
+    return f"{problems}; get it with: {commands}" + (accept if pages else "")
 
 
 def download_command(name: str, revision: str | None = None, only: tuple[str, ...] = ()) -> str:
