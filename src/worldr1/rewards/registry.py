@@ -14,6 +14,9 @@ from worldr1.reconstruction.types import Reconstructor
 from worldr1.rewards.compose import RewardComposer
 from worldr1.rewards.types import Reward
 
+NEEDS_RECONSTRUCTION: Mapping[str, bool] = {"meta": True, "recon": True, "traj": True, "general": False}
+"""Of each component, whoever judges it."""
+
 
 def build_composer(settings: RewardSettings, device: torch.device | str = "cpu") -> RewardComposer:
     """The whole reward that a recipe names, with the reconstructor that it needs.
