@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from worldr1.planning.rewards import reward_costs
 from worldr1.planning.shapes import PipelineShape, parameters_of, shape_of
 from worldr1.planning.work import measure_decode, measure_forward
 from worldr1.recipes import Recipe, load_recipe
+from worldr1.recipes.pool import PoolSettings
 from worldr1.recipes.settings import ClipSettings, ModelSettings, RewardSettings
 
 GIB = 2**30
@@ -163,7 +165,14 @@ def test_a_second_scale_without_a_second_expert_is_told_before_anything_is_loade
     assert two.evaluations.rollout == 2 * 20
 
 
-def _recipe(path: str, change: dict[str, dict[str, object]]) -> Recipe:
+def test_rewards_of_a_pool_take_no_memory_beside_the_policy(plan: Plan) -> None:
+    pooled = make_plan(plan.recipe.model_copy(update={"pool": PoolSettings(kind="ray", batch=4)}))
+    named, apart = ({stage.name: stage for stage in one.stages} for one in (plan, pooled))
+    assert apart["rewards"].total == apart["encode prompts"].resident
+    assert named["rollout"].resident - apart["rollout"].resident == sum(cost.weights for cost in plan.rewards) > 0
+
+
+def _recipe(path: str, change: Mapping[str, Mapping[str, object]]) -> Recipe:
     """`world-r1-small` of another model, in a small clip."""
     content = load_recipe("world-r1-small").model_dump()
     content["clip"] = {"frames": 17, "height": 64, "width": 64}

@@ -211,7 +211,9 @@ def _stages(
     training: float,
     parameters: dict[str, int],
 ) -> list[Stage]:
+    """On the policy's GPU, where workers of a pool are not counted."""
     policy = sum(weights_bytes.values())
+    rewards = rewards if recipe.pool.kind == "local" else []
     resident = policy + sum(cost.weights for cost in rewards)
     at_once = _micro_batch(recipe)
     width = 2 if recipe.model.dtype == "bfloat16" else 4
