@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from worldr1.policy.base import Policy
     from worldr1.rewards.compose import RewardComposer
+    from worldr1.rewards.types import Composer
 
 _DYNAMIC_SHARE = 6
 """One dynamic prompt for so many main ones (about 500 for 3,000, as World-R1 has)."""
@@ -47,7 +48,7 @@ def assemble(recipe: Recipe, world: World | None = None) -> Parts:
     policy = load_policy(recipe, [*prompts.main, *prompts.dynamic, *evaluation])
     if world is not None and spread:
         policy.shard(world.mesh())
-    return Parts(policy, build_objective(recipe, policy), build_composer(recipe), prompts, evaluation)
+    return Parts(policy, build_objective(recipe, policy), build_scorer(recipe), prompts, evaluation)
 
 
 def _warn_of_leaks(prompts: TrainingPrompts, evaluation: Sequence[str]) -> None:
@@ -130,6 +131,25 @@ def held_out(recipe: Recipe) -> list[str]:
         load_prompts(evaluation.source, evaluation.prompts, evaluation.seed, split="test") if evaluation.prompts else []
     )
     return prompts[: evaluation.prompts]
+
+
+def build_scorer(recipe: Recipe) -> Composer:
+    """The reward where the recipe's `pool` computes it: in this process, or by workers of a Ray cluster.
+
+    Raises:
+        ImportError: Ray is not installed; the sentence names the command.
+    """
+    pool = recipe.pool
+    if pool.kind == "ray":
+        from worldr1.rewards.pool.ray_workers import ray_pool
+
+        return ray_pool(recipe.reward, pool)
+    composer = build_composer(recipe)
+    if pool.batch is None:
+        return composer
+    from worldr1.rewards.compose import InBatches
+
+    return InBatches(composer, pool.batch)
 
 
 def build_composer(recipe: Recipe) -> RewardComposer:
