@@ -135,3 +135,26 @@ def test_every_field_can_be_overridden_on_the_command_line() -> None:
     expected["schedule"]["total_steps"], expected["objective"]["name"] = 7, "grpo"
     expected["sampling"]["window_range"] = (1, 4)
     assert recipe.model_dump() == expected
+
+
+@pytest.mark.parametrize(
+    ("pool", "told"),
+    [
+        ({"kind": "ray"}, "needs batch"),
+        ({"workers": [3, 2]}, "least number first"),
+        ({"apart": [{"reward": "meta"}, {"reward": "meta"}]}, "names a reward twice: meta, meta"),
+        ({"apart": [{"reward": "metta"}]}, "meta"),
+        ({"worker": [1, 2]}, "did you mean 'workers'"),
+    ],
+)
+def test_a_pool_that_cannot_be_is_told(pool: dict[str, object], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        Recipe.model_validate({"pool": pool})
+
+
+def test_a_pool_survives_the_round_trip_with_its_environments(tmp_path: Path) -> None:
+    apart = [{"reward": "general", "gpus": 0.25, "environment": {"pip": ["a==1"], "env_vars": {"B": "c"}}}]
+    recipe = Recipe.model_validate({"pool": {"kind": "ray", "batch": 4, "workers": [1, 8], "apart": apart}})
+    save_recipe(recipe, tmp_path / "copy.yaml")
+    assert load_recipe(tmp_path / "copy.yaml") == recipe
+    assert recipe.pool.apart[0].environment["env_vars"] == {"B": "c"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from toy import ToyPolicy
 
 from worldr1.recipes import Recipe
+from worldr1.rewards.compose import InBatches, RewardComposer
 from worldr1.rl import assemble
-from worldr1.rl.assemble import build_objective, held_out, training_prompts
+from worldr1.rl.assemble import build_objective, build_scorer, held_out, training_prompts
 from worldr1.rl.batch import TrainingPrompts
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
 from worldr1.rl.nft import DiffusionNFT, NFTSettings
@@ -88,3 +90,13 @@ def test_held_out_prompts_that_are_trained_on_are_told(caplog: pytest.LogCapture
 
 def test_evaluation_can_be_turned_off() -> None:
     assert held_out(Recipe.model_validate({"evaluation": {"prompts": 0, "source": "no-such-file.txt"}})) == []
+
+
+def test_the_reward_is_computed_where_the_pool_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    cheap = {"meta": 0.0, "recon": 0.0, "traj": 0.0}
+    assert isinstance(build_scorer(Recipe.model_validate({"reward": cheap})), RewardComposer)
+    assert isinstance(build_scorer(Recipe.model_validate({"reward": cheap, "pool": {"batch": 2}})), InBatches)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "worldr1.rewards.pool.ray_workers", raising=False)
+    with pytest.raises(ImportError, match=r"pip install \"worldr1\[ray\]\""):
+        build_scorer(Recipe.model_validate({"reward": cheap, "pool": {"kind": "ray", "batch": 2}}))
