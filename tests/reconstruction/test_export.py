@@ -136,3 +136,26 @@ def test_the_summary_measures_the_path() -> None:
     assert found.camera_turn == pytest.approx(0.0, abs=1e-3)
     assert (found.confidence, found.fov) == (pytest.approx(0.25), pytest.approx(50.0, abs=1e-4))
     assert torch.equal(trajectory_of(_scene()).c2w, PATH.c2w)
+
+
+def test_the_rerun_recording_holds_cameras_points_and_frames(tmp_path: Path) -> None:
+    pytest.importorskip("rerun", reason="needs pip install 'worldr1[rerun]'")
+    scene, video = _scene(), torch.rand(7, 3, HEIGHT, WIDTH)
+    assert export(scene, tmp_path, ("rerun",), video, fps=4.0) == [tmp_path / "scene.rrd"]
+    assert [path.name for path in tmp_path.iterdir()] == ["scene.rrd"]
+    assert (tmp_path / "scene.rrd").stat().st_size > 10_000
+    chunk = pytest.importorskip("rerun.chunk", reason="this Rerun SDK cannot read recordings back")
+    columns: dict[str, list] = {}
+    for piece in chunk.RrdReader(tmp_path / "scene.rrd").stream().to_chunks():
+        batch = piece.to_record_batch()
+        for name in (name for name in batch.schema.names if ":" in name):
+            columns.setdefault(f"{piece.entity_path} {name}", []).extend(batch.column(name).to_pylist())
+    translations = np.array([row[0] for row in columns["/world/camera Transform3D:translation"] if row])
+    matrices = np.array([row[0] for row in columns["/world/camera Transform3D:mat3x3"] if row])
+    np.testing.assert_allclose(translations, PATH.c2w[:, :3, 3].numpy(), atol=1e-6)
+    np.testing.assert_allclose(matrices.reshape(7, 3, 3).transpose(0, 2, 1), PATH.c2w[:, :3, :3].numpy(), atol=1e-6)
+    (points,) = [row for row in columns["/world/points Points3D:positions"] if row]
+    np.testing.assert_allclose(np.array(points), scene.splats.means.numpy(), atol=1e-6)
+    (lens,) = [row[0] for row in columns["/world/camera Pinhole:image_from_camera"] if row]
+    np.testing.assert_allclose(np.array(lens).reshape(3, 3).T, scene.intrinsics.numpy(), rtol=1e-6)
+    assert len([row for row in columns["/world/camera/picture EncodedImage:blob"] if row]) == 7

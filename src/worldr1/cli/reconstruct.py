@@ -24,7 +24,7 @@ _USUAL_FPS = 16.0
 def reconstruct(
     video: Path,
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("scene"),
-    format: Literal["ply", "colmap", "re10k", "all"] = "all",
+    format: Literal["ply", "colmap", "re10k", "rerun", "all"] = "all",
     frames: int = 33,
     fov: float = 64.0,
     as_json: Annotated[bool, tyro.conf.arg(name="json")] = False,
@@ -34,7 +34,7 @@ def reconstruct(
     Args:
         video: a file that FFmpeg reads, or a folder of pictures.
         out: the folder to write: scene.ply, sparse/0 and images (COLMAP), re10k.txt.
-        format: ply for splat viewers, colmap, re10k, or all.
+        format: ply for splat viewers, colmap, re10k, all of these; or rerun: scene.rrd for the Rerun viewer.
         frames: at most so many, evenly spread over the video.
         fov: horizontal field of view of the camera, degrees; it is not estimated.
         as_json: print one JSON document, and nothing else, on standard output.
@@ -54,7 +54,10 @@ def reconstruct(
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(f"{video}: {error}") from error
     formats = FORMATS if format == "all" else (format,)
-    written = export(scene, out, formats, sampled.frames, _rate(sampled))
+    try:
+        written = export(scene, out, formats, sampled.frames, _rate(sampled))
+    except ImportError as error:
+        raise ValueError(str(error)) from error
     # Coverage and agreement are scores, which are not taken here: both count as good.
     warnings = [*sampled.notes, *geometry_warnings(sampled.frames, scene, coverage=1.0, agreement=math.nan)]
     summary = summarise(scene).to_dict()

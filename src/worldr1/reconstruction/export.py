@@ -1,4 +1,4 @@
-"""Reconstructions as files of other programs: splat viewers, COLMAP, RealEstate10K."""
+"""Reconstructions as files of other programs: splat viewers, COLMAP, RealEstate10K, Rerun."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from worldr1.splats.ply import save_ply
 from worldr1.splats.sh import SH_C0
 
 FORMATS = ("ply", "colmap", "re10k")
+EXTRA_FORMATS = ("rerun",)
 MOST_POINTS = 100_000
 
 
@@ -35,6 +36,7 @@ def export(
     - "colmap": `sparse/0/` with cameras.txt, images.txt and points3D.txt (centres of the Gaussians, without tracks);
       and, when the video is given, `images/` with its frames under the names in images.txt: what splat trainers read.
     - "re10k": `re10k.txt`, one line of intrinsics and world-to-camera for each frame.
+    - "rerun": `scene.rrd`, a recording for the Rerun viewer; needs the extra `rerun`.
 
     Lengths are in units of scene depth, axes those of OpenCV (y down), the world is the first camera's. COLMAP's
     pixels are as here: the centre of the first is at (0.5, 0.5).
@@ -42,7 +44,7 @@ def export(
     Args:
         scene: what to write.
         directory: where; it is made when missing.
-        formats: some of "ply", "colmap" and "re10k".
+        formats: some of "ply", "colmap", "re10k" and "rerun".
         video: the frames [T, 3, H, W] in [0, 1] that the scene was rebuilt from.
         fps: frames per second, for the times in re10k.txt.
 
@@ -51,10 +53,12 @@ def export(
 
     Raises:
         ValueError: for a format that is not known, or a video of another shape than the scene.
+        ImportError: for "rerun" without its SDK.
     """
-    unknown = sorted(set(formats) - set(FORMATS))
+    known = (*FORMATS, *EXTRA_FORMATS)
+    unknown = sorted(set(formats) - set(known))
     if unknown:
-        raise ValueError(f"unknown format '{unknown[0]}'; known are {', '.join(FORMATS)}")
+        raise ValueError(f"unknown format '{unknown[0]}'; known are {', '.join(known)}")
     frames, height, width = scene.depth.shape
     if video is not None and tuple(video.shape) != (frames, 3, height, width):
         raise ValueError(f"the video is {list(video.shape)}; the scene was rebuilt from {[frames, 3, height, width]}")
@@ -76,6 +80,10 @@ def export(
     if "re10k" in formats:
         write_text(root / "re10k.txt", to_realestate(trajectory, height, width, fps, scene.intrinsics), parents=True)
         written.append(root / "re10k.txt")
+    if "rerun" in formats:
+        from worldr1.reconstruction.rerun import write_rerun
+
+        written.append(write_rerun(scene, root / "scene.rrd", video, fps))
     return written
 
 
