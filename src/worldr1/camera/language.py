@@ -117,7 +117,7 @@ def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool
     moves: list[str] = []
     about_camera = camera_before and re.match(r"(?:(?:then|next|finally|afterwards),? )?it\b", sentence) is not None
     active = about_camera
-    separator, last = ".", None
+    separator, last, shown = ".", None, False
     pieces = words.SEPARATOR.split(sentence)
     for index in range(0, len(pieces), 2):
         clause = pieces[index].strip()[:_LONGEST_CLAUSE]
@@ -127,6 +127,10 @@ def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool
         active = active or (about_camera and (separator in words.SEQUENCE or not moves))
         if last is None and separator in ("as", "while") and words.PRONOUN.match(clause):
             active = False
+        active = active or (shown and words.ONLY_A_CAMERA.match(clause) is not None)
+        shown = shown or words.SHOWN.search(clause) is not None
+        if active and words.PAUSE.match(clause):
+            continue
         still = moves[-1:] == ["fixed"] and separator in words.MEANWHILE
         move, names_camera = _parse_clause(clause, active, separator, still)
         move = move or _echo(clause, last)

@@ -33,6 +33,7 @@ class Phrase:
 
 _TECHNICAL = {
     *("push", "pull", "dolly", "zoom", "pan", "orbit", "truck", "arc", "circle", "tracking shot", "rotating shot"),
+    "lifted shot",
     *("tilt", "crane", "pedestal", "jib", "boom"),
 }
 _EVERYDAY = {"rise", "ascend", "descend", "elevate", "lower"}
@@ -54,9 +55,14 @@ _IRREGULAR = {
     "rotate": "rotation",
 }
 _TRACKING, _ROTATING = r"(?P<verb>(?:tracking|slider|dolly) shot)", r"(?P<verb>(?:rotating|spinning) shot)"
+_KINDS = ("", "drone ", "aerial ", "crane ")
+_RISING, _SINKING = (
+    rf"(?P<verb>{way} (?:{'|'.join(_KINDS)})shot)\b(?: of\b.*)?" for way in ("(?:ascending|rising)", "descending")
+)
 _STEM_OF = {
     **dict.fromkeys(("tracking shot", "slider shot", "dolly shot"), "tracking shot"),
     **dict.fromkeys(("rotating shot", "spinning shot"), "rotating shot"),
+    **{f"{way} {kind}shot": "lifted shot" for way in ("ascending", "rising", "descending") for kind in _KINDS},
     **dict.fromkeys(("lowers", "lowering"), "lower"),
 }
 
@@ -124,6 +130,8 @@ _PHRASES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ),
         ("push in", _FORWARD + _MANNER + " down" + _ROAD),
         ("crane", _LIFTED + _MANNER + _WAY + r"(?!(?<=up) to (?:the|an?|his|her|their)\b)(?! close\b)"),
+        ("crane up", _RISING),
+        ("crane down", _SINKING),
         ("crane up", _verb("rise ascend elevate")),
         ("crane down", _verb("descend")),
         ("crane down", r"(?P<verb>lowers|lowering)\b"),

@@ -21,11 +21,12 @@ STILL_AFTER_CAMERA = re.compile(
     + r"\b"
     r"|(?:(?:does|do|is|will|should|must) )?(?:not|never) (?:[a-z]+ly )?mov(?:e|es|ing)(?: at all)?$"
     r"|(?:holds?|stops?|stays? in place|remains? in place|none|no movement)$"
+    r"|(?:is|stays?|remains?|holds?|keeps?|kept) (?:[a-z]+ly )?steady\b"
 )
 """The predicate of a camera that stands still."""
 
 CAMERA = re.compile(
-    r"\b(?:(?:crane|jib) )?(?:camera|shot|view|viewpoint|pov|fpv(?: drone)?)\b"
+    r"\b(?:(?:crane|jib) )?(?:camera|shot|view|viewpoint|pov|fpv(?: drone)?|(?:drone|aerial) footage)\b"
     r"(?! (?:bag|body|case|club|crew|drone|lens|man|obscura|operator|phone|shop|store|strap|team|trap|woman)s?\b)"
 )
 """What is shown moves with it; not "camera crew" and the like, which are things in the scene."""
@@ -70,6 +71,15 @@ ECHO = re.compile(r"(?:(?:back|again) )?(?:to the )?(left|right|up|down|in|out|b
 
 THING = re.compile(r"(?:an?|the) (?:truck|dolly) (?:left|right)\b|(?:(?:an?|the) )?pan$")
 """Where a word of the trade is more likely a thing: left by somebody, or for the kitchen."""
+
+SHOWN = re.compile(r"\b(?:shot|view|footage)\b")
+ONLY_A_CAMERA = re.compile(
+    rf"(?:{ADVERB} )?(?:panning|zooming|dollying|(?:rotating|moving|circling|orbiting) around (?:it|him|her|them))\b"
+)
+"""What only a camera does, in a clause after one about a shot ("a shot of a harbour, panning left")."""
+
+PAUSE = re.compile(r"(?:pauses?|waits?|hovers?|lingers?)(?: (?:briefly|there|for .*))?$")
+"""A clause in which the camera does nothing, before it goes on."""
 
 PRONOUN = re.compile(r"(?:it|he|she|they)\b")
 
