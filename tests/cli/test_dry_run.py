@@ -46,7 +46,9 @@ def test_the_tiny_recipe_is_ready_and_nothing_is_written(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
     assert main(["train", "--dry-run", "--matrix-tflops", "0.1", "--model.gradient-checkpointing", "False"]) == 0
-    printed = capsys.readouterr().out
+    captured = capsys.readouterr()
+    printed = captured.out
+    assert "which it shall go on to make so" not in captured.out + captured.err
     assert "network evaluations per trained video: 20.33 (World-R1's release: 340) = rollout 10 + " in printed
     assert "+ preservation 2.33" in printed
     assert "once, before the first step: the base samples dynamic prompts to preserve" in printed

@@ -35,6 +35,18 @@ SAMPLES_AT_ONCE = 32
 _FILE = "latents.safetensors"
 
 
+def preservation_of(
+    policy: Policy, recipe: Recipe, prompts: Sequence[str], place: Path, world: World | None = None
+) -> Preservation | None:
+    """What a run asks for: arguments as of `Preservation`; None without a weight."""
+    if not recipe.preserve.weight:
+        return None
+    if not place.is_dir():
+        count = len(prompts[: recipe.preserve.samples])
+        logger.info("the base samples %d dynamic prompts, which it shall go on to make so", count)
+    return Preservation(policy, recipe, prompts, place, world)
+
+
 class Preservation:
     """The base's samples of dynamic prompts, and the loss that keeps the policy's velocity there.
 
@@ -54,7 +66,6 @@ class Preservation:
         self._prompts = list(prompts[: recipe.preserve.samples])
         self._world = world = world or World()
         if not world.agree(place.is_dir()):
-            logger.info("the base samples %d dynamic prompts, which it shall go on to make so", len(self._prompts))
             latents = self._sample(policy, recipe)
             if world.main:
                 with whole_directory(place) as folder:

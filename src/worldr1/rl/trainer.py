@@ -26,7 +26,7 @@ from worldr1.rl.ema import Ema, warm_decay
 from worldr1.rl.held_out import HeldOut
 from worldr1.rl.metrics import MetricsWriter, Value
 from worldr1.rl.objectives import LossTerm, Objective, summarise
-from worldr1.rl.preserve import Preservation
+from worldr1.rl.preserve import preservation_of
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
 from worldr1.rl.scoring import decode, gather_scores, reward_means, score
@@ -91,11 +91,7 @@ class Trainer:
         self._state = TrainingState(
             parts.policy, parts.objective, Ema(parts.policy, warm_decay(settings.ema_decay)), optimiser
         )
-        self._preservation = (
-            Preservation(parts.policy, recipe, parts.prompts.dynamic, run.preserved, world)
-            if recipe.preserve.weight
-            else None
-        )
+        self._preservation = preservation_of(parts.policy, recipe, parts.prompts.dynamic, run.preserved, world)
         self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples, world) if parts.held_out else None
 
     def fit(self, resume: bool = False) -> None:
