@@ -11,7 +11,8 @@ import torch
 from worldr1.policy.adapters import adapter_of
 from worldr1.policy.lora_files import find_lora, load_lora
 from worldr1.recipes import load_recipe
-from worldr1.recipes.settings import ClipSettings, NoiseSettings
+from worldr1.recipes.settings import ClipSettings, NoiseSettings, Recipe
+from worldr1.recipes.weights import place_of
 
 _TINY_PARAMETERS = 50_000_000
 _WAN = ClipSettings(frames=81, height=480, width=832)
@@ -81,12 +82,22 @@ def defaults_of(pipeline: Any) -> GenerationDefaults:
     return GenerationDefaults(tiny.clip, tiny.noise, tiny.sampling.steps, tiny.sampling.guidance, tiny.model.max_tokens)
 
 
+def base_of(recipe: Recipe) -> str:
+    """The name by which `load_pipeline` finds the base of a recipe, in the revision that the recipe asks for.
+
+    Raises:
+        FileNotFoundError: that revision is not on this machine.
+    """
+    model = recipe.model
+    return model.path if model.revision is None else str(place_of(model.path, model.revision))
+
+
 def _trained(run: Path, lora: str | Path | None) -> tuple[str | Path, str | Path | None]:
     """The base and the adapter of a run directory; or its whole pipeline."""
     if (run / "pipeline").is_dir():
         return run / "pipeline", lora
     if (run / "lora").is_dir():
-        return load_recipe(run / "recipe.yaml").model.path, lora or run / "lora"
+        return base_of(load_recipe(run / "recipe.yaml")), lora or run / "lora"
     raise FileNotFoundError(f"{run} holds no trained model yet; finish it with `worldr1 train --resume {run}`")
 
 

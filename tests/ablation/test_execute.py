@@ -88,7 +88,9 @@ def test_an_evaluation_of_the_same_extent_is_kept(runs: list[PlannedRun], monkey
 
     asked: list[Any] = []
 
-    def evaluate(base: Any, trained: Any, composer: Any, recipe: Recipe, extent: Extent, out: Path) -> dict[str, Any]:
+    def evaluate(
+        base: Any, trained: Any, composer: Any, recipe: Recipe, extent: Extent, out: Path, weights: Any
+    ) -> dict[str, Any]:
         asked.append((base, trained, composer, recipe.noise.strength))
         told = {name: getattr(extent, name) for name in ("prompts", "dynamic", "fitted", "seed")}
         (out / "evaluation.json").write_text(json.dumps({"extent": told, "psnr_trained": 1.0}))

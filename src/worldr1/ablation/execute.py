@@ -87,14 +87,17 @@ def evaluate_run(run: PlannedRun, judge: Recipe, extent: Extent) -> dict[str, An
     """
     from worldr1.evaluation.model import evaluate_models, load_sampler
     from worldr1.evaluation.report import write_report
+    from worldr1.pipelines import base_of
     from worldr1.rl.assemble import build_composer
+    from worldr1.rl.base_weights import require_same_base
 
     stored = _stored(run.root / "evaluation.json")
     wanted = {name: getattr(extent, name) for name in ("prompts", "dynamic", "fitted", "seed")}
     if stored is not None and stored.get("extent") == wanted:
         return stored
-    base, trained = load_sampler(run.recipe.model.path, run.recipe), load_sampler(str(run.root), run.recipe)
-    result = evaluate_models(base, trained, build_composer(judge), run.recipe, extent, run.root)
+    weights = require_same_base(RunDirectory(run.root), run.recipe)
+    base, trained = load_sampler(base_of(run.recipe), run.recipe), load_sampler(str(run.root), run.recipe)
+    result = evaluate_models(base, trained, build_composer(judge), run.recipe, extent, run.root, weights)
     write_report(run.root)
     return result
 

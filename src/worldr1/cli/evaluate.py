@@ -38,17 +38,22 @@ def evaluate(
     """
     from worldr1.evaluation.model import Extent, evaluate_models, load_sampler
     from worldr1.evaluation.report import write_report
+    from worldr1.pipelines import base_of
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
+    from worldr1.rl.base_weights import require_same_base, weights_of
     from worldr1.rl.run import RunDirectory
 
-    stored = RunDirectory(Path(model)).recipe
-    is_run = stored.is_file()
-    recipe = load_recipe(stored) if is_run else load_recipe("tiny")
+    run = RunDirectory(Path(model))
+    is_run = run.recipe.is_file()
+    recipe = load_recipe(run.recipe) if is_run else load_recipe("tiny")
     extent = Extent(prompts=prompts, dynamic=dynamic, fitted=fitted, seed=seed)
-    base = load_sampler(against or (recipe.model.path if is_run else "tiny"), recipe)
-    target = out or (Path(model) if is_run else None)
-    result = evaluate_models(base, load_sampler(model, recipe), build_composer(recipe), recipe, extent, target)
+    weights = require_same_base(run, recipe) if is_run and (against is None or run.lora.is_dir()) else None
+    base = load_sampler(against or base_of(recipe), recipe)
+    if weights is None or against is not None:
+        weights = weights_of(against or recipe.model.path)
+    target = out or (run.root if is_run else None)
+    result = evaluate_models(base, load_sampler(model, recipe), build_composer(recipe), recipe, extent, target, weights)
     if target is not None:
         logger.info("report %s", write_report(target))
     if json:

@@ -4,7 +4,8 @@ Top level: `psnr_base`, `psnr_trained`, `psnr_ground_truth` (dB of S_recon's re-
 prompts), `gap_closed` = (trained - base) / (ground_truth - base), `gain_db`; `ci95` holds [low, high] of each by the
 same name (paired bootstrap over prompts). `metrics.<name>.{base,trained,ground_truth}` and `fitted.<name>.*` hold
 {value, ci95, n}. `guards.<name>` holds base, trained, ground_truth, ratio, ci95, band, inside. `hacked` says whether
-one left its band, `hacked_reasons` why. `videos` has one row per prompt.
+one left its band, `hacked_reasons` why. `base_weights` holds {path, fingerprint} of the base. `videos` has one row per
+prompt.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from worldr1.evaluation.video import write_video
 from worldr1.recipes import Recipe
 from worldr1.rewards.compose import RewardComposer
 from worldr1.rewards.recon import ReconReward
+from worldr1.rl.base_weights import BaseWeights
 from worldr1.rl.batch import fixed_batch
 from worldr1.rl.scoring import decode
 from worldr1.sampling.rollout import rollout
@@ -98,7 +99,13 @@ def through_vae(policy: WanPolicy, videos: Tensor) -> Tensor:
 
 
 def evaluate_models(
-    base: WanPolicy, trained: WanPolicy, composer: RewardComposer, recipe: Recipe, extent: Extent, out: Path | None
+    base: WanPolicy,
+    trained: WanPolicy,
+    composer: RewardComposer,
+    recipe: Recipe,
+    extent: Extent,
+    out: Path | None,
+    weights: BaseWeights | None = None,
 ) -> dict[str, Any]:
     """Evaluate, and write evaluation.json, cameras.json and samples/evaluation/ into `out` if given.
 
@@ -108,6 +115,7 @@ def evaluate_models(
         recipe: of the training run.
         extent: how much.
         out: the run directory.
+        weights: of the base, to be told in evaluation.json.
 
     Returns:
         What evaluation.json holds (see `document`).
@@ -141,6 +149,8 @@ def evaluate_models(
         "fitted": extent.fitted,
         "seed": extent.seed,
     }
+    if weights is not None:
+        result["base_weights"] = asdict(weights)
     result["seconds"] = time.monotonic() - began
     if out is not None:
         result["clips"] = write_clips(out, prompts, clips, measured, _chosen(extent))

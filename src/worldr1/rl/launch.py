@@ -46,7 +46,8 @@ def resume(recipe: Recipe, root: Path) -> None:
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        ValueError: the recipe changes what must stay, or another process writes to the directory.
+        ValueError: the recipe changes what must stay, the base's weights are others than when the run began, or another
+            process writes to the directory.
     """
     run = RunDirectory(root)
     changed = changes(recipe, stored_recipe(root))
@@ -82,11 +83,16 @@ def _writing(run: RunDirectory, world: World) -> AbstractContextManager[None]:
 def _train(recipe: Recipe, run: RunDirectory, world: World, resume: bool) -> None:
     from worldr1.evaluation.report import write_report
     from worldr1.rl.assemble import assemble
+    from worldr1.rl.base_weights import require_same_base, store_base
     from worldr1.rl.trainer import Trainer
 
     logger.info("run directory %s", run.root)
+    if resume:
+        require_same_base(run, recipe)
     parts = assemble(recipe, world)
     if world.main:
+        if not resume:
+            store_base(run, recipe)
         save_recipe(recipe, run.recipe)
     Trainer(recipe, parts, run, world).fit(resume)
     if world.main:

@@ -24,6 +24,10 @@ class RunDirectory:
         return self.root / "recipe.yaml"
 
     @property
+    def base(self) -> Path:
+        return self.root / "base.json"
+
+    @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
 
