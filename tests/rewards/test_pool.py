@@ -131,6 +131,14 @@ def test_workers_grow_with_the_work_and_end_when_they_have_been_idle() -> None:
     assert len(workers.alive) == 1
 
 
+def test_a_worker_that_still_starts_when_the_next_step_begins_is_left_to_it() -> None:
+    pool, dispatcher, workers = pool_with(limits=Limits(workers=(1, 2), health_timeout=2.0), batch=1)
+    for step, batches in enumerate((1, 2, 3, 4)):
+        assert_local(pool, videos(batches, seed=step))
+    assert not dispatcher.told
+    assert {worker for worker, _ in workers.sent} == {1, 2}
+
+
 @pytest.mark.parametrize("speaks", [True, False], ids=["dead", "frozen"])
 def test_workers_lost_between_steps_cost_no_attempt(speaks: bool) -> None:
     pool, dispatcher, workers = pool_with(limits=Limits(workers=(5, 5), attempts=1, health_timeout=2.0))

@@ -91,10 +91,7 @@ class Dispatcher:
         """
         before = self.told.copy()
         self._begin(requests)
-        for number, worker in self._crew.items():
-            worker.ready, worker.new = False, False
-            worker.heard, worker.patience = self._clock(), self._limits.health_timeout
-            self._workers.greet(number)
+        self._greet()
         while len(self._answers) < len(self._requests):
             self._recruit()
             self._hand_out()
@@ -119,6 +116,14 @@ class Dispatcher:
         self._tries: Counter[int] = Counter()
         self._tried_by: defaultdict[int, set[int]] = defaultdict(set)
         self._useless, self._reason = 0, ""
+
+    def _greet(self) -> None:
+        """Ask all that have been ready for a sign of life; those that still begin have their time again."""
+        for number, worker in self._crew.items():
+            worker.heard = self._clock()
+            if worker.ready:
+                worker.ready, worker.new, worker.patience = False, False, self._limits.health_timeout
+                self._workers.greet(number)
 
     def _recruit(self) -> None:
         low, high = self._limits.workers

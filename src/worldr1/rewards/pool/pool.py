@@ -68,7 +68,7 @@ class RewardPool:
         if not active:
             raise ValueError("use_3d=False leaves no reward: every one needs a reconstruction. Add a general reward.")
         with ThreadPoolExecutor(len(active)) as threads:
-            parts = list(threads.map(lambda part: self._ask(*part, samples, use_3d), active))
+            parts = list(threads.map(lambda part: self._ask(part[0], part[1], samples, use_3d), active))
         found = {name: values for part in parts for name, values in part.items()}
         return weighted_sum({name: found[name] for name in self._weights if name in found}, self._weights)
 

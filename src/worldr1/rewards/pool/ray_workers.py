@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -34,7 +35,7 @@ class Scorer:
 
     def __init__(self, make: Callable[[], Composer], threads: int) -> None:
         torch.set_num_threads(threads)
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(threads, numba.get_num_threads()))
         self._composer = make()
 
     def ready(self) -> int:
@@ -90,8 +91,10 @@ class RayWorkers:
         self._asked = {ref: asked for ref, asked in self._asked.items() if asked[0] != worker}
 
     def poll(self, seconds: float) -> Sequence[Event]:
-        """The next thing that was said, if anything is within so many seconds."""
-        said, _ = ray.wait(list(self._asked), num_returns=1, timeout=seconds)
+        """All that was said, in the order in which it was asked."""
+        said, rest = ray.wait(list(self._asked), num_returns=1, timeout=seconds)
+        if said and rest:
+            said += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
         return [self._event(ref, *self._asked.pop(ref)) for ref in said]
 
     def _event(self, ref: Any, worker: int, request: int | None) -> Event:
@@ -112,7 +115,7 @@ def ray_pool(reward: RewardSettings, settings: PoolSettings) -> RewardPool:
     """The reward of a recipe on the cluster that Ray finds (`RAY_ADDRESS`), or on one of this machine."""
     if not ray.is_initialized():
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(include_dashboard=False, logging_level="warning")
+        ray.init(include_dashboard=False, logging_level=logging.WARNING)
     apart = {part.reward: part for part in settings.apart if part.reward in reward.weights}
     together = [name for name in reward.weights if name not in apart]
     shares: list[tuple[list[str], WorkerSettings]] = [([name], part) for name, part in apart.items()]
