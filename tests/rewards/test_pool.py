@@ -128,7 +128,7 @@ def test_workers_grow_with_the_work_and_end_when_they_have_been_idle() -> None:
     assert len(workers.alive) == 4
     workers.now += 200.0
     pool(videos(1))
-    assert len(workers.alive) == 1
+    assert workers.alive.keys() == {workers.sent[-1][0]}
 
 
 def test_a_worker_that_still_starts_when_the_next_step_begins_is_left_to_it() -> None:
@@ -175,6 +175,13 @@ def test_workers_that_never_start_end_the_run_with_their_reason() -> None:
     with pytest.raises(ChildProcessError, match=r"3 reward workers in a row .* models are missing"):
         pool(videos(2))
     assert workers.alive == {}
+
+
+def test_starts_may_fail_again_once_something_was_scored() -> None:
+    failing: list[str | None] = ["killed at start", "killed at start", None]
+    pool, dispatcher, _ = pool_with(None, "killed", starts=failing * 2, limits=Limits(workers=(1, 1), in_flight=1))
+    assert_local(pool, videos(6))
+    assert dispatcher.told == {"died": 5}
 
 
 def test_closing_ends_all_workers() -> None:

@@ -55,6 +55,7 @@ class UnsteadyWorkers:
         self._plan, self._start_faults, self._silence = plan, start_faults, silence
         self._coming: list[tuple[float, int, Event]] = []
         self._order = itertools.count()
+        self._ready_at: dict[int, float] = {}
         self._free_at: dict[int, float] = {}
         self._held: dict[int, set[int]] = {}
         self._dead: dict[int, str] = {}
@@ -64,7 +65,8 @@ class UnsteadyWorkers:
 
     def start(self) -> int:
         worker = len(self._free_at) + 1
-        self.alive[worker], self._free_at[worker], self._held[worker] = True, self.now + START, set()
+        self.alive[worker], self._held[worker] = True, set()
+        self._ready_at[worker] = self._free_at[worker] = self.now + START
         if self._fault(next(self._start_faults, None)):
             self._say(self.now + 1.0, Died(worker, "its models are missing"))
         else:
@@ -75,7 +77,7 @@ class UnsteadyWorkers:
         if worker in self._dead:
             self._say(self.now, Died(worker, self._dead[worker]))
         elif self.alive[worker]:
-            self._say(self.now, Ready(worker))
+            self._say(max(self.now, self._ready_at[worker]), Ready(worker))
 
     def send(self, worker: int, request: Request) -> None:
         assert worker in self.alive, "sent to a worker that was stopped"
