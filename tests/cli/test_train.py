@@ -58,6 +58,12 @@ def test_resuming_takes_the_run_s_recipe(calls: Calls, tmp_path: Path) -> None:
     assert (root, resume) == (tmp_path, True)
 
 
+def test_a_resumed_run_may_compute_its_reward_elsewhere(calls: Calls, tmp_path: Path) -> None:
+    save_recipe(load_recipe("tiny"), tmp_path / "recipe.yaml")
+    assert main(["train", "--resume", str(tmp_path), "--pool.kind", "ray", "--pool.batch", "4"]) == 0
+    assert calls[0][0].pool.kind == "ray"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

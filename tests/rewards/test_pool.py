@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -14,6 +15,7 @@ from worldr1.camera.trajectory import Trajectory
 from worldr1.recipes import load_recipe
 from worldr1.rewards.compose import InBatches, RewardComposer, weighted_sum
 from worldr1.rewards.pool.dispatcher import Dispatcher, Limits
+from worldr1.rewards.pool.messages import Event
 from worldr1.rewards.pool.pool import Group, RewardPool
 from worldr1.rewards.registry import NEEDS_RECONSTRUCTION, build_composer
 from worldr1.rewards.types import Sample, Scores
@@ -182,6 +184,26 @@ def test_starts_may_fail_again_once_something_was_scored() -> None:
     pool, dispatcher, _ = pool_with(None, "killed", starts=failing * 2, limits=Limits(workers=(1, 1), in_flight=1))
     assert_local(pool, videos(6))
     assert dispatcher.told == {"died": 5}
+
+
+def test_when_one_group_gives_up_the_others_end_at_once() -> None:
+    class Standing(UnsteadyWorkers):
+        """Time stands still: nothing is ever answered, and nothing is ever late."""
+
+        def poll(self, seconds: float) -> Sequence[Event]:
+            time.sleep(0.01)
+            return []
+
+    standing = Standing(Toy(["general"]), iter(()), iter(()))
+    waiting = Group({"general": False}, Dispatcher(standing, QUICK, standing.clock))
+    broken = UnsteadyWorkers(Toy(["recon"]), iter(()), iter(["killed at start"] * 3))
+    failing = Group({"recon": True}, Dispatcher(broken, QUICK, broken.clock))
+    pool = RewardPool([failing, waiting], {"recon": 1.0, "general": 1.0}, 1)
+    with pytest.raises(ChildProcessError):
+        pool(videos(2))
+    assert standing.alive == {}
+    with pytest.raises(InterruptedError, match="given up"):
+        pool(videos(2))
 
 
 def test_closing_ends_all_workers() -> None:

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 _FAILURES_IN_A_ROW = 2
 """After so many a worker is replaced: a GPU that has met an error gives nothing but errors."""
 
+_LOOK_UP = 1.0
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -81,6 +83,7 @@ class Dispatcher:
         self._limits = limits
         self._clock = clock
         self._crew: dict[int, _Worker] = {}
+        self._cancelled = False
         self._begin([])
 
     def run(self, requests: Sequence[Request]) -> dict[int, Mapping[str, Tensor] | None]:
@@ -88,11 +91,15 @@ class Dispatcher:
 
         Raises:
             ChildProcessError: one new worker after another ends without an answer.
+            InterruptedError: the dispatcher was cancelled.
         """
         before = self.told.copy()
         self._begin(requests)
         self._greet()
         while len(self._answers) < len(self._requests):
+            if self._cancelled:
+                self.close()
+                raise InterruptedError("the reward pool was given up")
             self._recruit()
             self._hand_out()
             for event in self._workers.poll(self._rest()):
@@ -102,6 +109,10 @@ class Dispatcher:
         if trouble := self.told - before:
             logger.warning("reward workers: %s", ", ".join(f"{count} {kind}" for kind, count in trouble.items()))
         return self._answers
+
+    def cancel(self) -> None:
+        """For good: a run in another thread ends within a second, and all workers with it."""
+        self._cancelled = True
 
     def close(self) -> None:
         """End all workers."""
@@ -152,9 +163,9 @@ class Dispatcher:
             self._workers.send(number, self._requests[request])
 
     def _rest(self) -> float:
-        """Seconds to the next deadline."""
+        """Seconds to the next deadline, or to look whether the run is cancelled."""
         deadlines = [worker.deadline for worker in self._crew.values() if worker.deadline is not None]
-        return max(0.0, min(deadlines) - self._clock())
+        return max(0.0, min(_LOOK_UP, min(deadlines) - self._clock()))
 
     def _hear(self, event: Event) -> None:
         worker = self._crew.get(event.worker)

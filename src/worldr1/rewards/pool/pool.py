@@ -54,7 +54,7 @@ class RewardPool:
         self._ids = itertools.count()
 
     def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
-        """Score B samples in their order; nan where a score is missing.
+        """Score B samples in their order; nan where a score is missing. When this is cut off, all workers end for good.
 
         Raises:
             ValueError: use_3d=False leaves nothing to score.
@@ -68,7 +68,12 @@ class RewardPool:
         if not active:
             raise ValueError("use_3d=False leaves no reward: every one needs a reconstruction. Add a general reward.")
         with ThreadPoolExecutor(len(active)) as threads:
-            parts = list(threads.map(lambda part: self._ask(part[0], part[1], samples, use_3d), active))
+            try:
+                parts = list(threads.map(lambda part: self._ask(part[0], part[1], samples, use_3d), active))
+            except BaseException:
+                for dispatcher, _ in active:
+                    dispatcher.cancel()
+                raise
         found = {name: values for part in parts for name, values in part.items()}
         return weighted_sum({name: found[name] for name in self._weights if name in found}, self._weights)
 
