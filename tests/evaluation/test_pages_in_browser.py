@@ -1,0 +1,101 @@
+"""Report and score page in headless Chromium: quiet console, playing videos, no network, readable at any width."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic_run import make_run
+
+from odd_videos import clip, encode, images
+from worldr1.cli.main import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+sync = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+WIDTHS = (400, 1600)
+INSTALLED = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The Chromium that playwright fetched, or the one that the system has."""
+    with sync.sync_playwright() as playwright:
+        found = next((path for name in INSTALLED if (path := shutil.which(name))), None)
+        if not Path(playwright.chromium.executable_path).exists() and found is None:
+            pytest.skip("no Chromium: `playwright install chromium`, or the system's package chromium")
+        own = None if Path(playwright.chromium.executable_path).exists() else found
+        running = playwright.chromium.launch(executable_path=own)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("pages")
+    run = make_run(place / "run")
+    assert main(["report", str(run)]) == 0
+    moves = {"orbit": ("orbit left",), "push": ("push in",), "still": ("fixed",)}
+    files = [encode(place / f"{name}.mkv", images(clip(words, frames=9))) for name, words in moves.items()]
+    (place / "note.mp4").write_text("not a video")
+    board = place / "board.html"
+    assert (
+        main(["score", *map(str, files), str(place / "note.mp4"), "--camera", "orbit left", "--page", str(board)]) == 1
+    )
+    return {"report": run / "report.html", "score": board}
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("kind", ["report", "score"])
+def test_a_page_is_quiet_stays_at_home_and_fits(
+    kind: str, width: int, browser: Any, pages: dict[str, Path], tmp_path: Path
+) -> None:
+    said, asked_for = [], []
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked_for.append(request.url))
+    page.goto(pages[kind].as_uri())
+    page.wait_for_load_state("load")
+    page.mouse.wheel(0, 4000)
+    page.wait_for_timeout(500)
+    page.screenshot(path=tmp_path / f"{kind}-{width}.png", full_page=True)
+    home = pages[kind].parent.as_uri()
+    assert [url for url in asked_for if not url.startswith((home, "data:", "blob:"))] == []
+    assert said == []
+    inner, outer = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert inner <= outer == width
+    page.close()
+
+
+def test_videos_of_the_report_play_and_stop(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.goto(pages["report"].as_uri())
+    page.locator("video").first.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "document.querySelector('video').readyState >= 2 && document.querySelector('video').videoWidth > 0"
+    )
+    moments = "[...document.querySelectorAll('video')].slice(0, 3).map(v => v.currentTime)"
+    page.wait_for_function(f"{moments}.every(time => time > 0.1)", timeout=60_000)
+    began = page.evaluate(moments)
+    page.wait_for_function(f"{moments}[0] !== {began[0]}", timeout=60_000)
+    page.locator("#play").click()
+    assert page.locator("#play").text_content() == "Play"
+    page.wait_for_timeout(300)
+    held = page.evaluate(moments)
+    page.wait_for_timeout(700)
+    assert page.evaluate(moments) == held
+    assert max(held) - min(held) < 1e-3  # side by side they show the same moment
+    page.close()
+
+
+def test_the_leaderboard_sorts_by_a_click(browser: Any, pages: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(pages["score"].as_uri())
+    names = "[...document.querySelectorAll('tbody tr td[data-text]')].map(cell => cell.dataset.text)"
+    first = page.evaluate(names)
+    page.locator("thead button").filter(has_text="video").click()
+    assert page.evaluate(names) == sorted(first)
+    page.close()
