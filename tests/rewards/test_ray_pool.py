@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from unsteady_workers import equal
 
 from tiny_clips import truth_and_spoilt
-from worldr1.recipes import load_recipe
+from worldr1.recipes import Recipe, load_recipe
 from worldr1.recipes.pool import PoolSettings
 from worldr1.rewards.compose import InBatches
 from worldr1.rewards.pool.messages import Request
 from worldr1.rewards.registry import build_composer
 from worldr1.rewards.types import Sample
+from worldr1.rl.launch import start
+from worldr1.rl.metrics import read_metrics
 
 ray = pytest.importorskip("ray", reason='needs pip install "worldr1[ray]"')
 
@@ -76,6 +80,38 @@ def test_killed_and_frozen_actors_change_no_score(
     assert [fault for fault, _ in hit] == [fault for fault in _FAULTS if fault is not None]
     assert _all_gone([process for _, process in hit])
     pool.close()
+
+
+def test_a_training_run_whose_workers_are_killed_at_random_writes_the_metrics_of_one_without_them(
+    cluster: None, one_thread: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from worldr1.rewards.pool.ray_workers import RayWorkers
+
+    rng, killed = random.Random(5), []
+    send = RayWorkers.send
+
+    def deadly(self: RayWorkers, worker: int, request: Request) -> None:
+        send(self, worker, request)
+        if rng.random() < 0.3:
+            os.kill(self.processes[worker], signal.SIGKILL)
+            killed.append(self.processes[worker])
+
+    monkeypatch.setattr(RayWorkers, "send", deadly)
+    tiny = load_recipe("tiny").model_dump()
+    tiny["schedule"] |= {"total_steps": 3, "main_steps": 2, "dynamic_steps": 1, "groups": 2, "group_size": 4}
+    tiny["evaluation"] |= {"every": 0, "prompts": 2, "videos": 0}
+    tiny["preserve"] |= {"weight": 0.0}
+    metrics = []
+    for name, pool in (
+        ("local", {"batch": 2}),
+        ("ray", {"batch": 2, "kind": "ray", "workers": [2, 3], "attempts": 20}),
+    ):
+        start(Recipe.model_validate({**tiny, "pool": pool}), tmp_path / name)
+        rows = read_metrics(tmp_path / name / "metrics.jsonl")
+        metrics.append([{key: row[key] for key in row if not key.startswith("time/")} for row in rows])
+    assert len(metrics[0]) == 5
+    assert metrics[0] == metrics[1]
+    assert len(killed) >= 4
 
 
 def test_a_worker_that_cannot_have_its_models_ends_the_run_with_the_reason(cluster: None) -> None:

@@ -18,6 +18,7 @@ _FAILURES_IN_A_ROW = 2
 """After so many a worker is replaced: a GPU that has met an error gives nothing but errors."""
 
 _LOOK_UP = 1.0
+"""Seconds between two looks whether the run is cancelled."""
 
 
 @dataclass(frozen=True)
