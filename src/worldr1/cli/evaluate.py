@@ -5,6 +5,7 @@ from __future__ import annotations
 import json as json_
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,20 +43,22 @@ def evaluate(
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
     from worldr1.rl.base_weights import require_same_base, weights_of
-    from worldr1.rl.run import RunDirectory
+    from worldr1.rl.run import RunDirectory, writing
 
     run = RunDirectory(Path(model))
     is_run = run.recipe.is_file()
     recipe = load_recipe(run.recipe) if is_run else load_recipe("tiny")
     extent = Extent(prompts=prompts, dynamic=dynamic, fitted=fitted, seed=seed)
-    weights = require_same_base(run, recipe) if is_run and (against is None or run.lora.is_dir()) else None
-    base = load_sampler(against or base_of(recipe), recipe)
-    if weights is None or against is not None:
-        weights = weights_of(against or recipe.model.path)
     target = out or (run.root if is_run else None)
-    result = evaluate_models(base, load_sampler(model, recipe), build_composer(recipe), recipe, extent, target, weights)
-    if target is not None:
-        logger.info("report %s", write_report(target))
+    with nullcontext() if target is None else writing(RunDirectory(target)):
+        weights = require_same_base(run, recipe) if is_run and (against is None or run.lora.is_dir()) else None
+        base = load_sampler(against or base_of(recipe), recipe)
+        if weights is None or against is not None:
+            weights = weights_of(against or recipe.model.path)
+        trained, composer = load_sampler(model, recipe), build_composer(recipe)
+        result = evaluate_models(base, trained, composer, recipe, extent, target, weights)
+        if target is not None:
+            logger.info("report %s", write_report(target))
     if json:
         sys.stdout.write(json_.dumps(result, indent=1) + "\n")
     else:

@@ -14,7 +14,10 @@ def report(run: Path) -> int:
     Args:
         run: the run directory.
     """
-    from worldr1.evaluation.report import write_report
+    from worldr1.evaluation.report import require_run, write_report
+    from worldr1.rl.run import RunDirectory, writing
 
-    logger.info("wrote %s", write_report(run))
+    require_run(run)
+    with writing(RunDirectory(run)):
+        logger.info("wrote %s", write_report(run))
     return 0

@@ -55,8 +55,7 @@ def read_run(run_dir: Path) -> RunRecord:
 
     metrics = run_dir / "metrics.jsonl"
     evaluation: dict[str, Any] = _json(run_dir / "evaluation.json", {})
-    if not metrics.is_file() and not evaluation:
-        raise FileNotFoundError(f"{run_dir} holds no run: neither metrics.jsonl nor evaluation.json is in it")
+    require_run(run_dir)
     picture = run_dir / "modes.png"
     return RunRecord(
         name=run_dir.resolve().name,
@@ -68,6 +67,12 @@ def read_run(run_dir: Path) -> RunRecord:
         clips=_evaluated_clips(run_dir, evaluation) or _training_clips(run_dir),
         modes_picture=data_uri(picture) if picture.is_file() else "",
     )
+
+
+def require_run(run_dir: Path) -> None:
+    """Raises FileNotFoundError if a directory holds nothing that a report could show."""
+    if not any((run_dir / name).is_file() for name in ("metrics.jsonl", "evaluation.json")):
+        raise FileNotFoundError(f"{run_dir} holds no run: neither metrics.jsonl nor evaluation.json is in it")
 
 
 def data_uri(path: Path) -> str:

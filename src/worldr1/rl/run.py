@@ -71,7 +71,8 @@ def writing(run: RunDirectory) -> Iterator[None]:
     with run.lock.open("a+") as lock:
         if not any(_try_lock(lock.fileno(), wait=0.02 * attempt) for attempt in range(_ATTEMPTS)):
             raise ValueError(
-                f"{run.root}: process {holder(run) or 'unknown'} is writing here; give another directory with --run"
+                f"{run.root}: process {holder(run) or 'unknown'} is writing here; wait until it has ended, "
+                "or give another directory"
             )
         lock.truncate(0)
         lock.write(str(os.getpid()))
