@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from worldr1.data.prompts import read_prompts
 from worldr1.data.promptset import shipped_path
 from worldr1.recipes import Recipe, load_recipe, recipe_names, save_recipe
-from worldr1.recipes.settings import ClipSettings, RewardSettings, SamplingSettings
+from worldr1.recipes.settings import ClipSettings, RewardSettings
 from worldr1.rl.assemble import held_out, training_prompts
 
 
@@ -115,8 +115,10 @@ def test_clips_that_no_vae_takes_are_refused(frames: int, height: int) -> None:
 
 @pytest.mark.parametrize(("window", "bounds"), [(3, (0, 2)), (1, (2, 2)), (1, (0, 11))])
 def test_windows_that_do_not_fit_are_refused(window: int, bounds: tuple[int, int]) -> None:
-    with pytest.raises(ValidationError, match="window"):
-        SamplingSettings(steps=10, window=window, window_range=bounds)
+    sampling = {"steps": 10, "window": window, "window_range": bounds}
+    with pytest.raises(ValidationError, match=r"sampling\.window"):
+        Recipe.model_validate({"objective": {"name": "grpo"}, "sampling": sampling})
+    Recipe.model_validate({"objective": {"name": "nft"}, "sampling": sampling})  # which has no window
 
 
 def test_recipes_cannot_be_changed_in_place() -> None:

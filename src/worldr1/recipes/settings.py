@@ -89,17 +89,6 @@ class SamplingSettings(Settings):
     """Videos that go through the network at once; None takes all of a step."""
 
     @model_validator(mode="after")
-    def _window_fits(self) -> SamplingSettings:
-        first, last = self.window_range
-        if not first < last <= self.steps:
-            raise ValueError(
-                f"window_range is {self.window_range}; it must rise and end at steps = {self.steps} or less"
-            )
-        if self.window > last - first:
-            raise ValueError(f"window is {self.window} steps; window_range {self.window_range} holds {last - first}")
-        return self
-
-    @model_validator(mode="after")
     def _second_scale_has_a_first(self) -> SamplingSettings:
         if self.guidance_2 is not None and self.guidance == 1.0:
             raise ValueError("guidance_2 goes with guidance above 1: at 1 neither expert is guided")
@@ -271,7 +260,7 @@ class ScheduleSettings(Settings):
 
 
 class PreserveSettings(Settings):
-    """Prior preservation: every update keeps the base's velocity on the base's own samples of dynamic prompts."""
+    """Prior preservation: every update keeps the policy at the base's own samples of dynamic prompts."""
 
     weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Of the mean squared difference of velocities; 0 leaves it out."""
@@ -279,6 +268,10 @@ class PreserveSettings(Settings):
     """How many dynamic prompts the base samples, once, when the run begins."""
     per_step: Positive = 16
     """How many of them every update sees."""
+    candidates: Positive = 1
+    """How many samples the base draws of each of these prompts; the one with the highest reward is kept."""
+    own: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """What is kept: 0 the base's velocity at the samples, 1 the samples' own (DreamBooth), between a mix of both."""
 
 
 class OptimiserSettings(Settings):
@@ -345,6 +338,18 @@ class Recipe(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     parallel: ParallelSettings = ParallelSettings()
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Recipe:
+        first, last = self.sampling.window_range
+        steps, window = self.sampling.steps, self.sampling.window
+        if self.objective.name != "grpo":
+            return self
+        if not first < last <= steps:
+            raise ValueError(f"sampling.window_range is {first, last}; it must rise and end at steps = {steps} or less")
+        if window > last - first:
+            raise ValueError(f"sampling.window is {window} steps; window_range {first, last} holds {last - first}")
+        return self
 
     @model_validator(mode="after")
     def _guard_has_its_law(self) -> Recipe:
