@@ -83,6 +83,8 @@ def test_what_is_missing_is_listed_and_never_counted_as_zero(runs: list[PlannedR
     page = to_markdown(document)
     assert "- without S_traj, seed 2: step 3: none of 32 videos has a reward" in page
     assert "seed 1: not run yet" in page
+    assert "| without S_traj (failed: seed 2) |" in page
+    assert "| without periodic decoupled training |" in page
 
 
 def test_the_command_writes_both_files_and_prints_one_document(

@@ -81,6 +81,22 @@ def test_a_failure_is_told_and_the_others_are_done(runs: list[PlannedRun]) -> No
     }
 
 
+def test_failures_of_any_kind_are_told_and_interruption_ends(
+    runs: list[PlannedRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = iter([RuntimeError("out of\nmemory"), ModuleNotFoundError("no ray"), KeyError("psnr")])
+
+    def train(run: PlannedRun) -> None:
+        raise next(errors, KeyboardInterrupt())
+
+    series = execute(runs, train, lambda run: {})
+    outcomes = [next(series) for _ in range(3)][-1]
+    with pytest.raises(KeyboardInterrupt):
+        next(series)
+    assert list(outcomes.values()) == ["RuntimeError: out of memory", "no ray", "KeyError: 'psnr'"]
+    assert "seed 0 failed: RuntimeError: out of memory" in caplog.text
+
+
 def test_an_evaluation_of_the_same_extent_is_kept(runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch) -> None:
     import worldr1.evaluation.model as model
     import worldr1.evaluation.report as report

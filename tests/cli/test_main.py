@@ -75,6 +75,35 @@ def test_interruption_has_its_own_exit_code(
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModuleNotFoundError("No module named 'uvicorn'", name="uvicorn"), 'pip install "worldr1[serve]"'),
+        (ImportError("it needs evo; install with: pip install evo"), "missing: it needs evo; install with: pip in"),
+    ],
+)
+def test_a_missing_package_is_one_sentence_for_every_command(
+    error: ImportError, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("worldr1.cli.main._run", missing)
+    assert main(["evaluate", "run"]) == 1
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_broken_import_of_our_own_is_no_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise ImportError("cannot import name 'x' from 'worldr1.rl'", name="worldr1.rl")
+
+    monkeypatch.setattr("worldr1.cli.main._run", broken)
+    with pytest.raises(ImportError):
+        main(["doctor"])
+
+
 def test_every_command_module_defines_its_function() -> None:
     import importlib
 

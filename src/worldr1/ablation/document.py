@@ -21,6 +21,9 @@ from worldr1.ablation.variants import Variant
 from worldr1.evaluation.document import plain
 from worldr1.evaluation.statistics import Estimate
 
+NOT_RUN = "not run yet"
+"""What stands in place of a run's error until it has been tried."""
+
 
 def ablation_document(
     runs: Sequence[PlannedRun], outcomes: Mapping[Path, Outcome], extent: Mapping[str, int]
@@ -109,7 +112,7 @@ def _run(run: PlannedRun, outcomes: Mapping[Path, Outcome]) -> dict[str, Any]:
     if isinstance(outcome, dict):
         measures = {measure.name: value_of(outcome, measure) for measure in MEASURES}
         return row | {"hacked": outcome.get("hacked"), "error": None} | measures
-    return row | {"hacked": None, "error": outcome or "not run yet"}
+    return row | {"hacked": None, "error": outcome or NOT_RUN}
 
 
 def _numbers(estimate: Estimate) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from worldr1.ablation.plan import PlannedRun
 from worldr1.recipes import Recipe
 from worldr1.rl.launch import changes, resume, start, stored_recipe
-from worldr1.rl.run import RunDirectory
+from worldr1.rl.run import RunDirectory, writing
 
 if TYPE_CHECKING:
     from worldr1.evaluation.model import Extent
@@ -31,7 +31,7 @@ def execute(
 ) -> Iterator[dict[Path, Outcome]]:
     """Do one run after the other; gives all outcomes so far, by run directory, after each.
 
-    A run that fails is told and does not stop the others.
+    A run that fails, for whatever reason, is told and does not stop the others.
 
     Raises:
         ValueError: under torchrun.
@@ -49,9 +49,13 @@ def execute(
         try:
             train(run)
             outcomes[run.root] = evaluate(run)
-        except (ValueError, OSError) as error:
-            outcomes[run.root] = " ".join(str(error).split())
-            logger.warning("%s, seed %d failed: %s", run.variant.name, run.seed, outcomes[run.root])
+        except Exception as error:  # whatever it is, the other runs do not depend on it
+            reason = " ".join(str(error).split())
+            foreseen = isinstance(error, (ValueError, OSError, ImportError))
+            outcomes[run.root] = reason if foreseen else f"{type(error).__name__}: {reason}"
+            logger.warning(
+                "%s, seed %d failed: %s", run.variant.name, run.seed, outcomes[run.root], exc_info=not foreseen
+            )
         yield outcomes
 
 
@@ -95,10 +99,11 @@ def evaluate_run(run: PlannedRun, judge: Recipe, extent: Extent) -> dict[str, An
     wanted = {name: getattr(extent, name) for name in ("prompts", "dynamic", "fitted", "seed")}
     if stored is not None and stored.get("extent") == wanted:
         return stored
-    weights = require_same_base(RunDirectory(run.root), run.recipe)
-    base, trained = load_sampler(base_of(run.recipe), run.recipe), load_sampler(str(run.root), run.recipe)
-    result = evaluate_models(base, trained, build_composer(judge), run.recipe, extent, run.root, weights)
-    write_report(run.root)
+    with writing(RunDirectory(run.root)):
+        weights = require_same_base(RunDirectory(run.root), run.recipe)
+        base, trained = load_sampler(base_of(run.recipe), run.recipe), load_sampler(str(run.root), run.recipe)
+        result = evaluate_models(base, trained, build_composer(judge), run.recipe, extent, run.root, weights)
+        write_report(run.root)
     return result
 
 

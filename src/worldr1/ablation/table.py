@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worldr1.ablation.document import NOT_RUN
 from worldr1.ablation.effects import MEASURES, Measure
 
 _PAPER_TITLES = {"psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS", "vbench": "VBench"}
@@ -100,7 +101,10 @@ def _table(title: str, document: Mapping[str, Any], names: Sequence[str]) -> Tab
 
 def _title(variant: Mapping[str, Any]) -> str:
     twin = variant["same_as"]
-    return f"{variant['title']} (same runs as {twin})" if twin else str(variant["title"])
+    failed = [str(run["seed"]) for run in variant["runs"] if run["error"] not in (None, NOT_RUN)]
+    notes = [f"same runs as {twin}"] if twin else []
+    notes += [f"failed: seed {', '.join(failed)}"] if failed else []
+    return f"{variant['title']} ({'; '.join(notes)})" if notes else str(variant["title"])
 
 
 def _paper(variant: Mapping[str, Any], full: Mapping[str, Any], measure: Measure) -> str:

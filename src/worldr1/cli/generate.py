@@ -204,10 +204,7 @@ def _judge(name: str | None) -> Judge | None:
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
 
-    try:
-        return build_composer(load_recipe(name))
-    except ImportError as error:
-        raise ValueError(f"a package is missing: {error}") from error
+    return build_composer(load_recipe(name))
 
 
 def _tell(take: Take) -> None:

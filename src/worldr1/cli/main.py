@@ -27,6 +27,17 @@ SUMMARIES = {
 }
 """Each command is the function of the same name in the module `worldr1.cli.<name>`."""
 
+EXTRAS = {
+    "serve": ("fastapi", "uvicorn", "prometheus_client", "multipart", "python_multipart", "httpx"),
+    "view": ("viser",),
+    "ray": ("ray",),
+    "cuda": ("gsplat",),
+    "colmap": ("pycolmap",),
+    "rerun": ("rerun",),
+    "da3": ("einops", "addict", "omegaconf", "e3nn"),
+}
+"""Modules that an extra of the package brings, by the extra's name."""
+
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -48,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"unknown command '{command}'; {hint}", WRONG_USAGE)
     try:
         return _run(command, words[1:])
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "worldr1":
+            raise
+        return _complain(_missing(error), FAILED)
     except (ValueError, OSError) as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
@@ -73,6 +88,11 @@ def _run(command: str, words: Sequence[str]) -> int:
         config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
         result = tyro.cli(function, args=words, prog=f"worldr1 {command}", config=config)
     return result if isinstance(result, int) else DONE
+
+
+def _missing(error: ImportError) -> str:
+    extra = next((name for name, modules in EXTRAS.items() if (error.name or "").partition(".")[0] in modules), None)
+    return f"a package is missing: {error}" + (f'; install it: pip install "worldr1[{extra}]"' if extra else "")
 
 
 def _usage() -> str:

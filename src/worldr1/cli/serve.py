@@ -41,15 +41,12 @@ def serve(
         timeout: seconds in which a video must be scored; beyond them 503.
         drain: seconds that running requests get after SIGTERM.
     """
-    try:
-        from worldr1.serve.access import Tokens
-        from worldr1.serve.server import listen, run
-        from worldr1.serve.service import Service, describe
-        from worldr1.serve.settings import MIB, ServiceSettings, is_loopback
-    except ImportError as error:
-        raise ValueError(f'a package is missing ({error}); install it: pip install "worldr1[serve]"') from error
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
+    from worldr1.serve.access import Tokens
+    from worldr1.serve.server import listen, run
+    from worldr1.serve.service import Service, describe
+    from worldr1.serve.settings import MIB, ServiceSettings, is_loopback
 
     if token_file is None and not is_loopback(host):
         raise ValueError(f"--host {host} is open to other machines; give --token-file with one access token a line")
@@ -70,9 +67,6 @@ def serve(
     tokens = Tokens.from_file(token_file) if token_file is not None else Tokens()
     reward_settings = load_recipe(recipe)
     with listen(host, port) as at:
-        try:
-            composer = build_composer(reward_settings)
-        except ImportError as error:
-            raise ValueError(f"a package is missing: {error}") from error
+        composer = build_composer(reward_settings)
         run(Service(composer, describe(composer), settings, tokens), at)
     return 0

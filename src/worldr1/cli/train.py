@@ -70,8 +70,6 @@ def parse(words: Sequence[str]) -> int:
             resume(arguments.settings, root)
         else:
             start(arguments.settings, root)
-    except ImportError as error:
-        raise ValueError(f"a package is missing: {error}") from error
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"the GPU ran out of memory; see what each stage needs with `worldr1 train {named} --dry-run`, and lower "
