@@ -45,7 +45,7 @@ def test_stochastic_sampling_in_shares_is_that_of_the_whole() -> None:
         rollout(policy, policy.encode([""] * BATCH), noise, policy.sigmas(6), (1, 4), generator=[torch.Generator()] * 3)
 
 
-@pytest.mark.parametrize("micro_batch", [None, 3])
+@pytest.mark.parametrize("micro_batch", [None, 3, 1])
 @pytest.mark.parametrize("name", ["nft", "grpo"])
 def test_shares_of_a_loss_add_up_to_it(name: str, micro_batch: int | None) -> None:
     """One process of 12 samples against three of 4, one of which has no advantage at all and still takes part."""
@@ -62,7 +62,7 @@ def test_shares_of_a_loss_add_up_to_it(name: str, micro_batch: int | None) -> No
     with torch.no_grad():
         policy.weight.add_(0.05)
     advantages = torch.randn(BATCH)
-    advantages[[0, 2]] = torch.nan
+    advantages[[0, 2, 9]] = torch.nan  # one by one, the third process has none at 9 while the first has one at 1
     advantages[4:8] = torch.nan
 
     def run(first: int, count: int) -> tuple[list[Tensor], list[float], list[tuple[dict[str, float], int]], int]:

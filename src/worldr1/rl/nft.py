@@ -127,7 +127,7 @@ class DiffusionNFT:
         good = (certainty + 0.5).clamp(0, 1).to(x0.device)
         t = times[rows].to(x0.device)
         level = t.reshape(-1, *[1] * (x0.ndim - 1))
-        eps = draws.normal(rows.tolist(), x0.shape[1:]).to(x0.device)
+        eps = (draws.normal(rows.tolist(), x0.shape[1:]) if len(valid) else torch.zeros(x0.shape)).to(x0.device)
         x = (1 - level) * x0 + level * eps
 
         with torch.no_grad():
