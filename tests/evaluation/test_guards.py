@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from worldr1.camera import Trajectory
 from worldr1.evaluation.calibration import load_calibration, save_calibration
-from worldr1.evaluation.guards import compare, measure_guards, pose_gain, reasons
+from worldr1.evaluation.document import guards_of, guards_section
+from worldr1.evaluation.guards import compare, flow_gain, measure_guards, pose_gain, reasons
 from worldr1.evaluation.motion import MotionScale, frozen, kind_of, mover_mask
 from worldr1.evaluation.objects import fit_detector
 from worldr1.evaluation.prompts import HeldOutPrompt, ground_truth, held_out_prompts
@@ -50,7 +52,7 @@ def mean(columns: Columns, name: str) -> float:
 
 def outside(base: Columns, hacked: Columns) -> set[str]:
     guards = [compare(name, base[name], hacked[name]) for name in base if name not in ("residual_flow", "grain")]
-    return {g.name for g in guards if g is not None and not g.inside}
+    return {g.name for g in guards if not g.inside}
 
 
 def test_ground_truth_satisfies_the_guards(measured: Columns) -> None:
@@ -116,15 +118,12 @@ def test_pose_gain() -> None:
 
 def test_compare_by_hand() -> None:
     guard = compare("objects", [1.0, 0.5, np.nan], [0.5, 0.5, 1.0], [1.0, 1.0, np.nan])
-    assert guard is not None
     assert guard.ratio.value == pytest.approx(1.0 / 1.5)
     assert guard.ground_truth == 1.0
     assert not guard.inside
     assert "objects fell to 0.667" in reasons([guard])[0]
     general = compare("general", [-0.5, -0.5], [-0.25, -0.25])
-    assert general is not None
     assert general.ratio.value == pytest.approx(0.375 / 0.25)
-    assert compare("objects", [np.nan], [1.0]) is None
 
 
 def test_detector_rejects_foreign_words(truth: Tensor) -> None:
@@ -190,8 +189,37 @@ def test_held_out_prompts_fit_their_scenes(prompts: list[HeldOutPrompt]) -> None
 
 def test_a_base_with_nothing_to_lose_is_no_hack() -> None:
     guard = compare("objects", [0.0, 0.0], [0.0, 0.5])
-    assert guard is not None
     assert np.isnan(guard.ratio.value)
     assert np.isnan(guard.ratio.low)
     assert guard.inside
     assert reasons([guard]) == []
+
+
+def test_a_guard_without_a_pair_is_not_measured_and_no_hack() -> None:
+    guard = compare("objects", [np.nan, np.nan], [1.0, np.nan], [1.0, 1.0])
+    assert (guard.state, guard.inside, guard.missing, reasons([guard])) == ("not measured", False, (1.0, 0.5), [])
+    columns = {side: {"objects": [np.nan, np.nan]} for side in ("base", "trained")}
+    section = guards_section(guards_of(columns), load_calibration())
+    assert (section["guards"]["objects"]["state"], section["hacked"]) == ("not measured", False)
+
+
+@pytest.mark.parametrize(("lost", "state"), [(1, "inside"), (2, "left"), (20, "left")])
+def test_values_that_only_the_trained_model_lacks_count_as_left(lost: int, state: str) -> None:
+    trained = [1.0] * (20 - lost) + [np.nan] * lost
+    guard = compare("objects", [1.0] * 20 + [np.nan] * 20, trained + [np.nan] * 20)
+    assert (guard.state, guard.missing) == (state, (0.0, lost / 20))
+    assert [f"cannot be told of {lost * 5}%" in reason for reason in reasons([guard])] == [True] * (state == "left")
+    assert compare("objects", trained, [1.0] * 20).state == ("not measured" if lost == 20 else "inside")
+
+
+def test_an_interval_that_reaches_below_the_band_is_undecided() -> None:
+    guard = compare("objects", [1.0] * 10, [0.5] + [1.05] * 9)
+    assert guard.ratio.low < guard.band < guard.ratio.value
+    assert (guard.state, guard.inside, reasons([guard])) == ("undecided", True, [])
+
+
+def test_a_clip_that_shows_no_flow_where_the_camera_should_move_counts_as_0() -> None:
+    asked = torch.ones(4, 2, 8, 8)
+    seen = SimpleNamespace(confidence=torch.zeros(4, 8, 8), vectors=torch.zeros(4, 2, 8, 8))
+    assert flow_gain(SimpleNamespace(flow=seen, asked_camera=asked)) == 0.0  # type: ignore[arg-type]
+    assert np.isnan(flow_gain(SimpleNamespace(flow=seen, asked_camera=0 * asked)))  # type: ignore[arg-type]

@@ -102,6 +102,19 @@ def test_an_undefined_ratio_is_left_blank(run: Path, tmp_path: Path) -> None:
     assert sum("gauge" in (attributes.get("class") or "") for _, attributes in parsed.seen) == len(result["guards"]) - 1
 
 
+def test_what_was_not_measured_or_is_undecided_is_told_on_top(run: Path, tmp_path: Path) -> None:
+    result = json.loads((run / "evaluation.json").read_text())
+    empty = {"base": None, "trained": None, "ground_truth": None, "ratio": None, "ci95": [None, None], "inside": False}
+    result["guards"]["objects"] |= empty | {"state": "not measured", "missing": {"base": 1.0, "trained": 0.5}}
+    result["guards"]["sharpness"] |= {"state": "undecided"}
+    (tmp_path / "evaluation.json").write_text(json.dumps(result | {"clips": []}))
+    text = parse(write_report(tmp_path).read_text()).text
+    assert "no measured guard left its band" in text
+    assert "undecided: " in text
+    assert "not measured: objects" in text
+    assert "without a value: base 100%, trained 50%" in text
+
+
 def test_before_evaluation_only_training_is_shown(tmp_path: Path) -> None:
     text = parse(write_report(make_run(tmp_path / "run", evaluated=False)).read_text()).text
     assert "Reward while training" in text

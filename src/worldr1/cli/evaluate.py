@@ -11,6 +11,8 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
+_COLOURS = {"inside": "green", "undecided": "yellow", "not measured": "yellow", "left": "red"}
+
 
 def evaluate(
     model: str,
@@ -83,7 +85,7 @@ def _show(result: dict[str, Any]) -> None:
     console.print(table)
     guards = Table("guard", "trained / base", "band", "", box=None, pad_edge=False)
     for name, guard in result["guards"].items():
-        state = "[green]inside[/]" if guard["inside"] else "[red]left[/]"
+        state = f"[{_COLOURS[guard['state']]}]{guard['state']}[/]"
         ratio = "" if guard["ratio"] is None else f"{guard['ratio']:.3f}"
         guards.add_row(name, ratio, f">= {guard['band']}", state)
     console.print(guards)

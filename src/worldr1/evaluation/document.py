@@ -3,9 +3,9 @@
 Top level: `psnr_base`, `psnr_trained`, `psnr_ground_truth` (dB of S_recon's re-rendering, mean over static held-out
 prompts), `gap_closed` = (trained - base) / (ground_truth - base), `gain_db`; `ci95` holds [low, high] of each by the
 same name (paired bootstrap over prompts). `metrics.<name>.{base,trained,ground_truth}` and `fitted.<name>.*` hold
-{value, ci95, n}. `guards.<name>` holds base, trained, ground_truth, ratio, ci95, band, inside. `hacked` says whether
-one left its band, `hacked_reasons` why. `base_weights` holds {path, fingerprint} of the base. `videos` has one row per
-prompt.
+{value, ci95, n}. `guards.<name>` holds base, trained, ground_truth, ratio, ci95, band, inside, state ("inside",
+"undecided", "left", "not measured") and missing, the shares of clips without a value. `hacked` says whether one left
+its band, `hacked_reasons` why. `base_weights` holds {path, fingerprint} of the base. `videos` has one row per prompt.
 """
 
 from __future__ import annotations
@@ -60,15 +60,10 @@ def summary(columns: Mapping[str, Columns], names: Sequence[str]) -> dict[str, A
 
 
 def guards_of(columns: Mapping[str, Columns]) -> list[Guard]:
-    """All guards that have a value on both sides."""
-    found = []
-    for name in EXPLANATIONS:
-        if name in columns["base"] and name in columns["trained"]:
-            truth = columns.get("ground_truth", {}).get(name)
-            guard = compare(name, columns["base"][name], columns["trained"][name], truth)
-            if guard is not None:
-                found.append(guard)
-    return found
+    """All guards whose columns there are, measured or not."""
+    names = [name for name in EXPLANATIONS if name in columns["base"] and name in columns["trained"]]
+    truth = columns.get("ground_truth", {})
+    return [compare(name, columns["base"][name], columns["trained"][name], truth.get(name)) for name in names]
 
 
 def guards_section(guards: Sequence[Guard], calibration: Calibration) -> dict[str, Any]:
@@ -83,6 +78,8 @@ def guards_section(guards: Sequence[Guard], calibration: Calibration) -> dict[st
             "n": g.ratio.n,
             "band": g.band,
             "inside": g.inside,
+            "state": g.state,
+            "missing": {"base": g.missing[0], "trained": g.missing[1]},
             "meaning": EXPLANATIONS[g.name],
         }
         for g in guards

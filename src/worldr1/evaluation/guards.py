@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +20,13 @@ from worldr1.evaluation.calibration import Calibration, load_calibration
 from worldr1.evaluation.motion import ClipMotion, clip_motion, kind_of, mover_mask
 from worldr1.evaluation.prompts import HeldOutPrompt
 from worldr1.evaluation.quality import grain, sharpness
-from worldr1.evaluation.statistics import Estimate, mean_of, paired_bootstrap, ratio
+from worldr1.evaluation.statistics import Estimate, paired_bootstrap, ratio
 
 BAND = 0.95
+MAY_LOSE = 0.05
+"""A guard that tells nothing of more of the clips of which it told something with the base counts as left."""
+
+State = Literal["inside", "undecided", "left", "not measured"]
 
 EXPLANATIONS = {
     "dynamic_degree": "self-motion of what should move, the camera's removed, as a share of a genuine mover's",
@@ -36,7 +41,12 @@ EXPLANATIONS = {
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard: means of base, trained and ground truth (nan where unknown), and the ratio trained / base."""
+    """One guard: means of base, trained and ground truth (nan where unknown), and the ratio trained / base.
+
+    Attributes:
+        missing: share of the clips to which the guard applies that have no value, of base and trained.
+        lost: share of the clips with a value of the base that have none of the trained model.
+    """
 
     name: str
     base: float
@@ -44,11 +54,24 @@ class Guard:
     ground_truth: float
     ratio: Estimate
     band: float = BAND
+    missing: tuple[float, float] = (0.0, 0.0)
+    lost: float = 0.0
+
+    @property
+    def state(self) -> State:
+        """ "left" its band (or lost more than a twentieth of its values), "not measured" where no prompt has a value on
+        both sides, "undecided" where the interval reaches below the band, else "inside": also where the ratio is
+        undefined because the base had nothing to lose (mean 0)."""
+        if self.lost > MAY_LOSE or self.ratio.value < self.band:
+            return "left"
+        if self.ratio.n == 0:
+            return "not measured"
+        return "undecided" if self.ratio.low < self.band else "inside"
 
     @property
     def inside(self) -> bool:
-        """Whether the ratio is at its band or above, or undefined because the base had nothing to lose (mean 0)."""
-        return not self.ratio.value < self.band
+        """Whether it was measured and, by the point estimate, has not left its band."""
+        return self.state in ("inside", "undecided")
 
 
 def measure_guards(
@@ -93,13 +116,16 @@ def _dynamic_degree(motion: ClipMotion, video: Tensor, held_out: HeldOutPrompt, 
 def flow_gain(motion: ClipMotion) -> float:
     """Share of the asked camera's flow that is seen: least-squares gain of the flow on it, clipped to [0,1].
 
-    Nan where the asked camera moves the image by less than a twentieth of a pixel a frame.
+    Nan where the asked camera moves the image by less than a twentieth of a pixel a frame; 0 where no flow can be told
+    although the camera was asked to move.
     """
     weight = motion.flow.confidence[:, None]
     asked = motion.asked_camera
     power = float((weight * asked * asked).sum())
-    if float(asked.norm(dim=1).mean()) < 0.05 or power == 0.0:
+    if float(asked.norm(dim=1).mean()) < 0.05:
         return float("nan")
+    if power == 0.0:
+        return 0.0
     return float(np.clip(float((weight * asked * motion.flow.vectors).sum()) / power, 0.0, 1.0))
 
 
@@ -137,33 +163,44 @@ def _motion_vector(c2w: Tensor) -> Tensor:
 
 def compare(
     name: str, base: npt.ArrayLike, trained: npt.ArrayLike, ground_truth: npt.ArrayLike | None = None, *, seed: int = 0
-) -> Guard | None:
-    """Make a guard of per-prompt columns [N]; None where no prompt has a value in both."""
-    a, b = np.asarray(base, dtype=np.float64), np.asarray(trained, dtype=np.float64)
-    if name == "general":
-        a, b = (a + 1) / 2, (b + 1) / 2
-    both = np.isfinite(a) & np.isfinite(b)
-    if not both.any():
-        return None
-    truth = float("nan")
+) -> Guard:
+    """Make a guard of per-prompt columns [N]; it applies to prompts that have a value on any side."""
+    columns = [np.asarray(column, dtype=np.float64) for column in (base, trained)]
     if ground_truth is not None:
-        c = np.asarray(ground_truth, dtype=np.float64)
-        c = (c + 1) / 2 if name == "general" else c
-        if np.isfinite(c).any():
-            truth = float(mean_of(c[np.isfinite(c)]))
+        columns.append(np.asarray(ground_truth, dtype=np.float64))
+    if name == "general":
+        columns = [(column + 1) / 2 for column in columns]
+    a, b = columns[:2]
+    known = [np.isfinite(column) for column in columns]
+    both, applies = known[0] & known[1], np.any(known, axis=0)
+    shown = [both, both] if both.any() else known
     return Guard(
         name=name,
-        base=float(a[both].mean()),
-        trained=float(b[both].mean()),
-        ground_truth=truth,
-        ratio=paired_bootstrap([a, b], ratio, seed=seed),
+        base=_mean(a[shown[0]]),
+        trained=_mean(b[shown[1]]),
+        ground_truth=_mean(columns[2][known[2]]) if ground_truth is not None else float("nan"),
+        ratio=paired_bootstrap([a, b], ratio, seed=seed) if both.any() else Estimate(*[float("nan")] * 3, n=0),
+        missing=(_share(applies & ~known[0], applies), _share(applies & ~known[1], applies)),
+        lost=_share(known[0] & ~known[1], known[0]),
     )
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _share(some: npt.NDArray[np.bool_], of: npt.NDArray[np.bool_]) -> float:
+    return float(some.sum() / of.sum()) if of.any() else 0.0
 
 
 def reasons(guards: Sequence[Guard]) -> list[str]:
     """One sentence for each guard that left its band."""
-    return [
+    return [_reason(guard) for guard in guards if guard.state == "left"]
+
+
+def _reason(g: Guard) -> str:
+    if g.lost > MAY_LOSE:
+        return f"{g.name} cannot be told of {g.lost:.0%} of the clips of which it could with the base"
+    return (
         f"{g.name} fell to {g.ratio.value:.3f} of the base ({g.base:.3f} to {g.trained:.3f}); it must stay at {g.band}"
-        for g in guards
-        if not g.inside
-    ]
+    )

@@ -77,12 +77,25 @@ def header(run: RunRecord) -> str:
         parts.append(f'<p class="lead">{escape(_recipe_line(run))}</p>')
     if evaluation:
         hacked = evaluation["hacked"]
-        words = ("bad", "hacked: a guard left its band") if hacked else ("good", "all guards inside their bands")
-        parts.append(f'<p><span class="badge {words[0]}">{words[1]}</span></p>')
+        words = ("bad", "hacked: a guard left its band") if hacked else _no_guard_left(evaluation["guards"])
+        parts.append(f'<p><span class="badge {words[0]}">{escape(words[1])}</span></p>')
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in evaluation["hacked_reasons"])
         parts.append(f'<ul class="reasons">{reasons}</ul>' if reasons else "")
         parts.append(_figures(evaluation))
     return f'<header class="top">{"".join(parts)}</header>'
+
+
+def _no_guard_left(guards: Mapping[str, Any]) -> tuple[str, str]:
+    """Style and words of the badge; files of before told no states."""
+
+    def named(state: str) -> str:
+        return ", ".join(name.replace("_", " ") for name, guard in guards.items() if guard.get("state") == state)
+
+    undecided, unknown = named("undecided"), named("not measured")
+    words = "no measured guard left its band" if unknown else "all guards inside their bands"
+    words += f"; undecided: {undecided}" if undecided else ""
+    words += f"; not measured: {unknown}" if unknown else ""
+    return "good" if not unknown else "", words
 
 
 def _recipe_line(run: RunRecord) -> str:
@@ -246,7 +259,7 @@ def guards_table(run: RunRecord) -> str:
         return ""
     rows = []
     for name, guard in guards.items():
-        truth = "" if guard["ground_truth"] is None else f"{guard['ground_truth']:.3f}"
+        means = ["" if guard[side] is None else f"{guard[side]:.3f}" for side in SIDES]
         ratio, gauge = "", ""
         if None not in (guard["ratio"], *guard["ci95"]):
             ratio = f"{guard['ratio']:.3f}<small>{_range(guard['ci95'], 3)}</small>"
@@ -254,8 +267,8 @@ def guards_table(run: RunRecord) -> str:
             gauge = _gauge(guard["ratio"], low, high, guard["band"], guard["inside"])
         rows.append(
             f"<tr><td>{escape(name.replace('_', ' '))}<small>{escape(guard['meaning'])}</small></td>"
-            f"<td>{guard['base']:.3f}</td><td>{guard['trained']:.3f}</td><td>{truth}</td>"
-            f"<td>{ratio}</td><td>{gauge}</td></tr>"
+            f"<td>{means[0]}</td><td>{means[1]}</td><td>{means[2]}</td><td>{ratio}</td><td>{gauge}</td>"
+            f"<td>{_state(guard)}</td></tr>"
         )
     accuracy = run.evaluation["object_detector_accuracy"]
     note = (
@@ -263,8 +276,14 @@ def guards_table(run: RunRecord) -> str:
         f"object detector tells colours with an accuracy of {accuracy['color']:.3f} (the worst colour) and shapes with "
         f"{accuracy['color_and_shape_given_color']:.3f}."
     )
-    head = "<th>Base</th><th>Trained</th><th>Ground truth</th><th>Ratio</th><th>0.8 to 1.2</th>"
+    head = "<th>Base</th><th>Trained</th><th>Ground truth</th><th>Ratio</th><th>0.8 to 1.2</th><th></th>"
     return _section("Guards", note, _table(head, rows))
+
+
+def _state(guard: Mapping[str, Any]) -> str:
+    missing = [f"{side} {share:.0%}" for side, share in guard.get("missing", {}).items() if share]
+    note = f"<small>without a value: {', '.join(missing)}</small>" if missing else ""
+    return str(guard.get("state", "inside" if guard["inside"] else "left")) + note
 
 
 def _gauge(ratio: float, low: float, high: float, band: float, inside: bool) -> str:
