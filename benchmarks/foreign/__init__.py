@@ -1,0 +1,1 @@
+"""Videos of another renderer (VTK), scored: are consistent ones above their spoilt versions?"""
