@@ -3,6 +3,7 @@ import json
 import pytest
 
 from worldr1.cli.calibrate import calibrate as command
+from worldr1.recipes import load_recipe
 from worldr1.rewards.calibrate import TRUTH, calibrate, reverse
 
 
@@ -15,6 +16,13 @@ def test_every_bad_kind_lies_below_the_ground_truth(capsys) -> None:
     assert kinds[TRUTH]["statistics"]["traj"]["mean"] > 0.75
     for kind in ("frozen", "reversed camera", "wrong camera"):
         assert kinds[kind]["statistics"]["traj"]["mean"] < 0.35
+    weights = load_recipe("tiny").reward.weights
+    for row in kinds.values():
+        assert set(row["components_below"]) == set(weights)
+        means = [weights[name] * row["statistics"][name]["mean"] for name in weights]
+        counts = {row["statistics"][name]["count"] for name in [*weights, "total"]}
+        assert len(counts) > 1 or row["statistics"]["total"]["mean"] == pytest.approx(sum(means), rel=1e-4)
+    assert len({kinds[TRUTH]["statistics"][name]["count"] for name in [*weights, "total"]}) == 1
     assert document["auc_total"] > 0.9
     assert document["rotation_degrees"]["mean"] < 2.0
 

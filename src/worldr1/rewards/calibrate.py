@@ -1,4 +1,4 @@
-"""Is the geometric reward honest? Measured on clips of known quality from the tiny world."""
+"""Is the reward honest? Measured on clips of known quality from the tiny world."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from torch.nn import functional
 from worldr1.camera.language import MOVES
 from worldr1.camera.metrics import rotation_geodesic
 from worldr1.camera.trajectory import Trajectory
-from worldr1.reconstruction.stereo import StereoReconstructor
+from worldr1.recipes import load_recipe
+from worldr1.recipes.settings import RewardSettings
 from worldr1.reconstruction.types import Reconstruction, Reconstructor
+from worldr1.rewards.compose import weighted_sum
 from worldr1.rewards.recon import ReconReward
-from worldr1.rewards.traj import TrajReward
+from worldr1.rewards.registry import build_composer, build_reconstructor
 from worldr1.rewards.types import Sample
 from worldr1.tinyworld.render import render_clips
 from worldr1.tinyworld.scenes import Scene, sample_scene
@@ -40,11 +42,13 @@ class Statistic:
 
 @dataclass(frozen=True)
 class KindResult:
-    """One kind of clip: statistics of "recon", "traj", "total" (their sum), "psnr" (dB) and "coverage"; and by how many
-    standard errors of the difference the total lies below the ground truth's (0 for the ground truth)."""
+    """One kind of clip: statistics of each component of the reward, of "total" (their weighted sum), "psnr" (dB) and
+    "coverage"; and by how many standard errors of the difference the total, and each component, lies below the ground
+    truth's (0 for the ground truth)."""
 
     statistics: dict[str, Statistic]
     below: float
+    components_below: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Calibration:
 def calibrate(
     clips: int = 64,
     seed: int = 0,
-    reconstructor: Reconstructor | None = None,
+    settings: RewardSettings | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Calibration:
     """Score ground-truth clips and bad ones made from the same scenes and moves.
@@ -77,7 +81,10 @@ def calibrate(
     (each frame its mean colour and a trace of what it was), wrong camera and reversed camera (another trajectory was
     asked for than the clip shows). All clips are asked to move; half of them twice.
 
-    clips: number of each kind, at least 2; progress: told each kind's name before it is scored. Raises ValueError.
+    The total is the components' sum with the recipe's weights, not normalised by groups.
+
+    clips: number of each kind, at least 2; settings: the reward, by default the recipe 'tiny's; progress: told each
+    kind's name before it is scored. Raises ValueError, and what `build_composer` raises.
     """
     if clips < 2:
         raise ValueError(f"calibrate needs at least 2 clips for a standard error, got {clips}.")
@@ -97,8 +104,11 @@ def calibrate(
         "wrong camera": (truth, [_other(rng, moving, m) for m in moves]),
         "reversed camera": (truth, [Trajectory.from_moves([reverse(x) for x in m], 17) for m in moves]),
     }
-    reconstruct = StereoReconstructor() if reconstructor is None else reconstructor
-    recon, traj = ReconReward(), TrajReward()
+    chosen = load_recipe("tiny").reward if settings is None else settings
+    composer = build_composer(chosen)
+    reconstruct = composer.reconstructor or build_reconstructor(chosen)
+    named = composer.rewards.get("recon")
+    recon = named if isinstance(named, ReconReward) else ReconReward()
     tables: dict[str, dict[str, Tensor]] = {}
     cameras: list[Reconstruction] = []
     for kind, (kind_videos, kind_asked) in videos.items():
@@ -107,14 +117,19 @@ def calibrate(
         samples = [_sample(v, s, t) for v, s, t in zip(kind_videos, scenes, kind_asked, strict=True)]
         found = _reconstruct(reconstruct, samples)
         details = recon.details(samples, found)
-        table = {"recon": recon(samples, found), "traj": traj(samples, found), "psnr": details.psnr}
-        tables[kind] = {**table, "total": table["recon"] + table["traj"], "coverage": details.coverage}
+        scores = weighted_sum({name: r(samples, found) for name, r in composer.rewards.items()}, composer.weights)
+        tables[kind] = {**scores.components, "total": scores.total, "psnr": details.psnr, "coverage": details.coverage}
         if kind == TRUTH:
             cameras = found
     rotation, translation, unit_free = _camera_errors(cameras, asked)
     return Calibration(
         kinds={
-            kind: KindResult(_statistics(t), _below(tables[TRUTH]["total"], t["total"])) for kind, t in tables.items()
+            kind: KindResult(
+                _statistics(t),
+                _below(tables[TRUTH]["total"], t["total"]),
+                {name: _below(tables[TRUTH][name], t[name]) for name in composer.rewards},
+            )
+            for kind, t in tables.items()
         },
         rotation_degrees=_statistic(rotation),
         translation=_statistic(translation),
