@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional
@@ -42,6 +44,22 @@ def test_exact_cameras_and_depth_redraw_consistent_clips(clips) -> None:
         assert -10 * torch.log10(error) > 26
         assert redrawing.psnr == pytest.approx(-10 * float(torch.log10(error + 1e-6)), abs=1e-3)
         assert redrawing.coverage > 0.7
+
+
+def test_a_lens_of_its_own_is_used_whole(clips) -> None:
+    """The right half of a clip, its rows doubled: other focal lengths on both axes, and a centre at the left border."""
+    for clip, moves in zip(clips[0][:5], MOVES, strict=False):
+        scene = truth_of(clip)
+        lens = scene.intrinsics.clone()
+        lens[0, 2] -= 32
+        lens[1] *= 2
+        video = clip.video[..., 32:].repeat_interleave(2, dim=-2)
+        depth = scene.depth[..., 32:].repeat_interleave(2, dim=-2)
+        mine = replace(scene, depth=depth, intrinsics=lens, confidence=torch.ones_like(depth))
+        assert redraw(video, mine).psnr > 24
+        if moves == ("push in",):  # where the picture grows from, and how fast down and across
+            centred = torch.tensor([[lens[0, 0], 0, 16], [0, lens[0, 0], 64], [0, 0, 1]])
+            assert redraw(video, mine).psnr > redraw(video, replace(mine, intrinsics=centred)).psnr + 2
 
 
 def test_a_frame_does_not_reach_its_own_drawing(clips) -> None:

@@ -100,14 +100,14 @@ def _redrawn(video: Tensor, scene: Reconstruction) -> tuple[Tensor, Tensor]:
     images = np.ascontiguousarray(video.permute(0, 2, 3, 1).numpy(), np.float32)
     w2c = np.linalg.inv(scene.c2w.detach().cpu().double().numpy())
     rho = 1.0 / scene.depth.detach().cpu().double().clamp(min=1e-3).numpy()
-    focal = float(scene.intrinsics[0, 0])
+    intrinsics = np.ascontiguousarray(scene.intrinsics.detach().cpu().double().numpy())
     drawn, weight = np.empty(images.shape), np.empty(rho.shape)
     own = np.empty(rho.shape[1:])
     for t in range(frames):
         sources = np.array([s for s in range(t % quarter, frames, quarter) if s != t])
-        splat_depth(w2c, t, sources, rho[sources], focal, own)
+        splat_depth(w2c, t, sources, rho[sources], intrinsics, own)
         fill_holes(own, HOLE_ROUNDS)
-        look_up(images, w2c, t, sources, rho[sources], focal, own, drawn[t], weight[t])
+        look_up(images, w2c, t, sources, rho[sources], intrinsics, own, drawn[t], weight[t])
     covered = torch.from_numpy(weight > 0)
     picture = torch.from_numpy(drawn).float().permute(0, 3, 1, 2)
     return torch.where(covered[:, None], picture, video), covered

@@ -17,12 +17,13 @@ BEHIND = 0.06
 
 
 @njit(cache=True, fastmath=True, nogil=True)
-def splat_depth(w2c: Array, frame: int, keys: Array, rho: Array, focal: float, out: Array) -> None:
+def splat_depth(w2c: Array, frame: int, keys: Array, rho: Array, intrinsics: Array, out: Array) -> None:
     """Writes out [H,W], the inverse depth of `frame` as the surfaces of the key frames put it; 0 where none lies.
 
-    keys [K] frame indices (`frame` itself is left out); rho [K,H,W] their inverse depths.
+    keys [K] frame indices (`frame` itself is left out); rho [K,H,W] their inverse depths; intrinsics [3,3], float64.
     """
     _, height, width = rho.shape
+    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     out[:] = 0.0
     for k in range(keys.shape[0]):
         if keys[k] == frame:
@@ -30,12 +31,12 @@ def splat_depth(w2c: Array, frame: int, keys: Array, rho: Array, focal: float, o
         m = relative_poses(w2c, keys[k], np.array([frame]))[0]
         for i in range(height):
             for j in range(width):
-                x, y, p = (j + 0.5 - width * 0.5) / focal, (i + 0.5 - height * 0.5) / focal, rho[k, i, j]
+                x, y, p = (j + 0.5 - cx) / fx, (i + 0.5 - cy) / fy, rho[k, i, j]
                 z = m[2, 0] * x + m[2, 1] * y + m[2, 2] + m[2, 3] * p
                 if z < NEAR:
                     continue
-                u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] + m[0, 3] * p) / z * focal + width * 0.5 - 0.5
-                v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] + m[1, 3] * p) / z * focal + height * 0.5 - 0.5
+                u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] + m[0, 3] * p) / z * fx + cx - 0.5
+                v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] + m[1, 3] * p) / z * fy + cy - 0.5
                 if u < -1.0 or v < -1.0 or u > width or v > height:
                     continue
                 u0, v0 = int(np.floor(u)), int(np.floor(v))
@@ -67,14 +68,24 @@ def fill_holes(rho: Array, rounds: int) -> None:
 
 @njit(cache=True, fastmath=True, nogil=True)
 def look_up(
-    images: Array, w2c: Array, frame: int, keys: Array, rho: Array, focal: float, own: Array, out: Array, weight: Array
+    images: Array,
+    w2c: Array,
+    frame: int,
+    keys: Array,
+    rho: Array,
+    intrinsics: Array,
+    own: Array,
+    out: Array,
+    weight: Array,
 ) -> None:
     """Writes the frame drawn from the key frames, out [H,W,3], and the weight that each pixel's sources have, [H,W].
 
-    images [T,H,W,3]; keys [K]; rho [K,H,W]; own [H,W]: inverse depth of `frame`. A key frame counts where its own
+    images [T,H,W,3]; keys [K]; rho [K,H,W]; own [H,W]: inverse depth of `frame`; intrinsics [3,3],
+    float64. A key frame counts where its own
     surface is not in front of the point, by the inverse square of its distance in time; the frame itself never does.
     """
     _, height, width, _ = images.shape
+    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     out[:] = 0.0
     weight[:] = 0.0
     for k in range(keys.shape[0]):
@@ -88,12 +99,12 @@ def look_up(
                 p = own[i, j]
                 if p <= 0.0:
                     continue
-                x, y = (j + 0.5 - width * 0.5) / focal, (i + 0.5 - height * 0.5) / focal
+                x, y = (j + 0.5 - cx) / fx, (i + 0.5 - cy) / fy
                 z = m[2, 0] * x + m[2, 1] * y + m[2, 2] + m[2, 3] * p
                 if z < NEAR:
                     continue
-                u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] + m[0, 3] * p) / z * focal + width * 0.5 - 0.5
-                v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] + m[1, 3] * p) / z * focal + height * 0.5 - 0.5
+                u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] + m[0, 3] * p) / z * fx + cx - 0.5
+                v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] + m[1, 3] * p) / z * fy + cy - 0.5
                 if u < 0.0 or v < 0.0 or u > width - 1.001 or v > height - 1.001:
                     continue
                 u0, v0 = int(u), int(v)

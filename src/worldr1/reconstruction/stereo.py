@@ -202,12 +202,14 @@ def _all_depths(cameras: Cameras, keys: Array, rho: Array, confidence: Array, fo
     """Inverse depth and confidence [T,H,W]: the key frames' own, and theirs carried over to the frames between."""
     frames = len(cameras.w2c)
     all_rho, all_confidence = np.empty((frames, *rho.shape[1:])), np.zeros((frames, *rho.shape[1:]))
+    height, width = rho.shape[1:]
+    intrinsics = np.array([[focal, 0.0, width * 0.5], [0.0, focal, height * 0.5], [0.0, 0.0, 1.0]])
     for t in range(frames):
         k = int(np.abs(keys - t).argmin())
         if cameras.still or keys[k] == t:
             all_rho[t], all_confidence[t] = rho[k], confidence[k]
             continue
-        splat_depth(cameras.w2c, t, keys, rho, focal, all_rho[t])
+        splat_depth(cameras.w2c, t, keys, rho, intrinsics, all_rho[t])
         all_confidence[t] = np.where(all_rho[t] > 0.0, confidence[k], 0.0)
         fill_holes(all_rho[t], HOLE_ROUNDS)
         all_rho[t][all_rho[t] <= 0.0] = np.median(rho[k])

@@ -189,14 +189,14 @@ def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redr
     images = np.ascontiguousarray(video[frames].permute(0, 2, 3, 1).numpy(), np.float32)
     w2c = np.linalg.inv(reconstruction.c2w[frames].detach().cpu().double().numpy())
     rho = 1.0 / reconstruction.depth[frames].detach().cpu().double().clamp(min=1e-3).numpy()
-    focal = float(reconstruction.intrinsics[0, 0])
+    intrinsics = np.ascontiguousarray(reconstruction.intrinsics.detach().cpu().double().numpy())
     places = np.arange(len(frames))
     own, weight = np.empty(rho.shape), np.empty(rho.shape)
     drawn = np.empty(images.shape)
     for k in range(len(frames)):
-        splat_depth(w2c, k, places, rho, focal, own[k])
+        splat_depth(w2c, k, places, rho, intrinsics, own[k])
         fill_holes(own[k], HOLE_ROUNDS)
-        look_up(images, w2c, k, places, rho, focal, own[k], drawn[k], weight[k])
+        look_up(images, w2c, k, places, rho, intrinsics, own[k], drawn[k], weight[k])
     covered = torch.from_numpy(weight > 0)
     picture = torch.from_numpy(drawn).float().permute(0, 3, 1, 2)
     originals = video[frames]
