@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy import PROMPTS, ToyPolicy, toy_recipe, toy_trainer
+from torch import Tensor
+from toy import PROMPTS, Brightness, ToyPolicy, toy_recipe, toy_trainer
 
+from worldr1.camera.trajectory import Trajectory
 from worldr1.recipes import Recipe
+from worldr1.rewards.types import Sample, Scores
+from worldr1.rl.distributed import World
 from worldr1.rl.metrics import read_metrics
-from worldr1.rl.preserve import Preservation
+from worldr1.rl.preserve import Preservation, base_samples, preservation_of
 from worldr1.rl.run import RunDirectory
 
 
@@ -34,10 +40,18 @@ def _shift(policy: ToyPolicy, by: float) -> None:
         policy.trainable_parameters()[1].add_(by)
 
 
-def test_the_loss_is_the_weighted_square_of_what_changed(tmp_path: Path) -> None:
+def _latents(policy: ToyPolicy, count: int) -> Tensor:
+    return torch.randn(count, *policy.latent_shape(5, 16, 16), generator=torch.Generator().manual_seed(1))
+
+
+def _total(kept: Preservation, policy: ToyPolicy, step: int = 0) -> float:
+    return float(sum(term.loss.detach() for term in kept.losses(policy, step)))
+
+
+def test_the_loss_is_the_weighted_square_of_what_changed() -> None:
     policy = ToyPolicy()
-    kept = Preservation(policy, _recipe(weight=3.0, samples=8, per_step=4), _prompts(8), tmp_path / "p")
-    assert float(sum(term.loss.detach() for term in kept.losses(policy, 0))) == 0.0
+    kept = Preservation(_recipe(weight=3.0, per_step=4), _prompts(8), _latents(policy, 8))
+    assert _total(kept, policy) == 0.0
     _shift(policy, 0.2)
     terms = list(kept.losses(policy, 0))
     assert float(sum(term.loss.detach() for term in terms)) == pytest.approx(3.0 * 0.2**2, rel=1e-5)
@@ -47,14 +61,30 @@ def test_the_loss_is_the_weighted_square_of_what_changed(tmp_path: Path) -> None
     torch.testing.assert_close(gradient, torch.full((4,), 3.0 * 2 * 0.2 / 4))
 
 
-def test_micro_batches_add_up_to_the_whole(tmp_path: Path) -> None:
+def test_a_sample_s_own_velocity_is_eps_minus_x0() -> None:
+    """A policy of velocity 0 on samples that are 0 misses eps: mean eps^2 is 1, to 5 standard errors here."""
+    policy = ToyPolicy()
+    with torch.no_grad():
+        policy.trainable_parameters()[0].zero_()
+    policy._freeze_base()
+    latents = torch.zeros(256, *policy.latent_shape(5, 16, 16))
+    prompts = [""] * 256  # whose text adds nothing to the velocity
+    settings = {"weight": 2.0, "per_step": 256}
+    whole = _total(Preservation(_recipe(**settings, own=1.0), prompts, latents), policy)
+    assert whole == pytest.approx(2.0, abs=2.0 * 5 * math.sqrt(2 / latents.numel()))
+    half = _total(Preservation(_recipe(**settings, own=0.5), prompts, latents), policy)
+    assert half == pytest.approx(whole / 4, rel=1e-5)
+    assert _total(Preservation(_recipe(**settings, own=0.0), prompts, latents), policy) == 0.0
+
+
+def test_micro_batches_add_up_to_the_whole() -> None:
     policy = ToyPolicy()
     runs = []
+    latents = _latents(policy, 8)
+    with torch.no_grad():
+        policy.trainable_parameters()[0].fill_(0.7)
     for micro_batch in (None, 3):
-        recipe = _recipe(micro_batch, weight=1.0, samples=8, per_step=8)
-        kept = Preservation(policy, recipe, _prompts(8), tmp_path / f"p{micro_batch}")
-        with torch.no_grad():
-            policy.trainable_parameters()[0].fill_(0.7)
+        kept = Preservation(_recipe(micro_batch, weight=1.0, per_step=8), _prompts(8), latents)
         terms = list(kept.losses(policy, 2))
         assert sum(term.weight for term in terms) == 8
         assert not any(term.end_of_update for term in terms)
@@ -64,17 +94,42 @@ def test_micro_batches_add_up_to_the_whole(tmp_path: Path) -> None:
 
 
 def test_the_samples_are_the_base_s_and_are_made_once(tmp_path: Path) -> None:
-    policy = ToyPolicy()
-    recipe, prompts = _recipe(samples=4), _prompts(6)
-    Preservation(policy, recipe, prompts, tmp_path / "fresh")
+    policy, composer = ToyPolicy(), Brightness()
+    recipe, prompts = _recipe(weight=1.0, samples=4), _prompts(6)
+    preservation_of(policy, recipe, prompts, composer, tmp_path / "fresh")
     fresh = load_file(tmp_path / "fresh" / "latents.safetensors")["latents"]
     assert fresh.shape == (4, *policy.latent_shape(5, 16, 16))
     _shift(policy, 1.0)
-    Preservation(policy, recipe, prompts, tmp_path / "later")
+    preservation_of(policy, recipe, prompts, composer, tmp_path / "later")
     assert torch.equal(load_file(tmp_path / "later" / "latents.safetensors")["latents"], fresh)
     before = (tmp_path / "fresh" / "latents.safetensors").stat().st_mtime_ns
-    Preservation(policy, recipe, prompts, tmp_path / "fresh")
+    preservation_of(policy, recipe, prompts, composer, tmp_path / "fresh")
     assert (tmp_path / "fresh" / "latents.safetensors").stat().st_mtime_ns == before
+    assert composer.asked == []
+    assert preservation_of(policy, _recipe(weight=0.0), prompts, composer, tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_of_the_candidates_the_one_with_the_highest_reward_is_kept() -> None:
+    policy, prompts = ToyPolicy(), _prompts(6)
+    settings = {"weight": 1.0, "samples": 6, "candidates": 4}
+    kept = base_samples(policy, _recipe(2, **settings), prompts, Brightness(), World())
+    alone = _recipe(weight=1.0, samples=24)
+    everything = base_samples(policy, alone, [p for p in prompts for _ in range(4)], Brightness(), World())
+    trajectory = Trajectory.from_prompt(prompts[0], 5)
+    rewards = Brightness()([Sample(video, "", trajectory) for video in policy.decode(everything)]).total
+    best = rewards.nan_to_num(nan=-1.0).reshape(6, 4).argmax(1)
+    assert len(set(best.tolist())) > 1
+    torch.testing.assert_close(kept, everything.reshape(6, 4, *kept.shape[1:])[torch.arange(6), best])
+
+
+def test_a_prompt_whose_candidates_all_lack_a_reward_is_named() -> None:
+    class Silent:
+        def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+            return Scores({}, torch.full((len(samples),), torch.nan))
+
+    with pytest.raises(ValueError, match="none of the base's 2 videos of 'a red sphere bouncing, take 0'"):
+        base_samples(ToyPolicy(), _recipe(samples=2, candidates=2), _prompts(2), Silent(), World())
 
 
 def test_a_heavy_weight_holds_a_run_at_the_base(tmp_path: Path) -> None:

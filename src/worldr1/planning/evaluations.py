@@ -6,21 +6,20 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from worldr1.recipes.settings import ClipSettings, NoiseSettings, Recipe
+from worldr1.recipes.settings import Recipe
 from worldr1.rl.assemble import build_objective
 from worldr1.rl.assemble_policy import training_device, wrap
 from worldr1.rl.draws import step_draws
 from worldr1.rl.objectives import LossTerm
 from worldr1.rl.preserve import Preservation
 from worldr1.rl.seeds import Stream
+from worldr1.sampling.rollout import rollout
 
 _VIDEOS, _TOKENS, _TEXT_WIDTH = 2, 4, 8
 _FRAMES, _SIDE = 5, 32
@@ -73,8 +72,8 @@ class Preserved:
         settings = recipe.preserve
         if not settings.weight:
             return None
-        samples = settings.samples if dynamic_prompts is None else min(settings.samples, dynamic_prompts)
-        return cls(samples, min(settings.per_step, samples), _updates(recipe))
+        kept = settings.samples if dynamic_prompts is None else min(settings.samples, dynamic_prompts)
+        return cls(kept * settings.candidates, min(settings.per_step, kept), _updates(recipe))
 
 
 def count_evaluations(recipe: Recipe, preserved: Preserved | None = None) -> Evaluations:
@@ -106,29 +105,14 @@ def count_evaluations(recipe: Recipe, preserved: Preserved | None = None) -> Eva
         counted = tally.each(_VIDEOS)
         if preserved is None:
             return counted
-        with _counting(pipeline.transformer.blocks[0], one := _Tally()), TemporaryDirectory() as folder:
-            one.learn(_one_sample(small, policy, Path(folder) / "samples").losses(policy, 0))
+        with _counting(pipeline.transformer.blocks[0], one := _Tally()):
+            made = rollout(policy, text.index(torch.tensor([0])), noise[:1], policy.sigmas(sampling.steps))
+            one.learn(Preservation(small, ["a"], made.latents).losses(policy, 0))
     alone, videos = one.each(1), recipe.schedule.groups * recipe.schedule.group_size
     return replace(
         counted,
         preserve_update=alone.update * preserved.per_update * preserved.updates / videos,
         preserve_sampling=alone.rollout * preserved.samples / (videos * recipe.schedule.total_steps),
-    )
-
-
-def _one_sample(recipe: Recipe, policy: Any, place: Path) -> Preservation:
-    """Prior preservation with one sample of the size that is counted on."""
-    return Preservation(
-        policy,
-        recipe.model_copy(
-            update={
-                "clip": ClipSettings(frames=_FRAMES, height=_SIDE, width=_SIDE),
-                "noise": NoiseSettings(strength=0.0),
-                "preserve": recipe.preserve.model_copy(update={"samples": 1, "per_step": 1}),
-            }
-        ),
-        ["a"],
-        place,
     )
 
 

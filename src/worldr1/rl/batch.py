@@ -39,6 +39,10 @@ class Batch:
     trajectories: tuple[Trajectory, ...]
     noise: Tensor
 
+    def rows(self, part: slice) -> Batch:
+        """Some of the videos."""
+        return Batch(self.prompts[part], self.trajectories[part], self.noise[part])
+
 
 def training_batch(
     prompts: Sequence[str],

@@ -2,8 +2,10 @@
 
 The 3D reward wants worlds that stand still, and what it teaches on camera prompts spreads to prompts that ask for
 motion; the general reward of the dynamic phase does not see motion and cannot hold it. So the frozen base samples
-dynamic prompts once, and every update is held to the base's velocity on noised copies of these samples (the prior
-preservation of DreamBooth, arXiv 2208.12242, with the base's velocity in place of the sample's own).
+dynamic prompts once, and every update is held to these samples (the prior preservation of DreamBooth, arXiv
+2208.12242), to the base's velocity on noised copies of them, or between. Most of what the base draws does not hold
+together, and a policy that must keep drawing that on some prompts unlearns it slowly on the others: so of several
+samples of each prompt the one with the highest reward is kept, which costs no motion.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ from torch import Tensor
 from worldr1.data.atomic import whole_directory
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
+from worldr1.rewards.types import Composer
 from worldr1.rl.batch import fixed_batch
 from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
 from worldr1.rl.nft import stratified_times
 from worldr1.rl.objectives import LossTerm
+from worldr1.rl.scoring import decode, score
 from worldr1.rl.seeds import Stream, seed_of
 from worldr1.sampling.rollout import chunks, rollout
 
@@ -36,47 +40,88 @@ _FILE = "latents.safetensors"
 
 
 def preservation_of(
-    policy: Policy, recipe: Recipe, prompts: Sequence[str], place: Path, world: World | None = None
+    policy: Policy,
+    recipe: Recipe,
+    prompts: Sequence[str],
+    composer: Composer,
+    place: Path,
+    world: World | None = None,
 ) -> Preservation | None:
-    """What a run asks for: arguments as of `Preservation`; None without a weight."""
-    if not recipe.preserve.weight:
-        return None
-    if not place.is_dir():
-        count = len(prompts[: recipe.preserve.samples])
-        logger.info("the base samples %d dynamic prompts, which it shall go on to make so", count)
-    return Preservation(policy, recipe, prompts, place, world)
-
-
-class Preservation:
-    """The base's samples of dynamic prompts, and the loss that keeps the policy's velocity there.
+    """What a run asks for: its samples made, or read where the run has them already; None without a weight.
 
     Args:
-        policy: whose base samples; it is asked for the latents' shape.
+        policy: whose base samples.
         recipe: `preserve`, clip, noise, sampling and seed are used.
         prompts: dynamic prompts; the first `preserve.samples` are used.
+        composer: the whole reward, which chooses between `preserve.candidates`.
         place: directory of the samples. They are made when it does not exist, so that a resumed run has the same ones.
         world: the processes that share the work; None is this one alone.
     """
+    settings, world = recipe.preserve, world or World()
+    if not settings.weight:
+        return None
+    prompts = list(prompts[: settings.samples])
+    if not world.agree(place.is_dir()):
+        logger.info("the base samples %d dynamic prompts, which it shall go on to make so", len(prompts))
+        latents = base_samples(policy, recipe, prompts, composer, world)
+        if world.main:
+            with whole_directory(place) as folder:
+                save_file({"latents": latents}, folder / _FILE)
+        world.barrier()
+    return Preservation(recipe, prompts, load_file(place / _FILE)["latents"], world)
 
-    def __init__(
-        self, policy: Policy, recipe: Recipe, prompts: Sequence[str], place: Path, world: World | None = None
-    ) -> None:
+
+def base_samples(policy: Policy, recipe: Recipe, prompts: Sequence[str], composer: Composer, world: World) -> Tensor:
+    """Of `preserve.candidates` samples of the base for each prompt, the one with the highest reward: [N, C, t, h, w].
+
+    Raises:
+        ValueError: no candidate of a prompt has a reward.
+    """
+    clip, sampling, candidates = recipe.clip, recipe.sampling, recipe.preserve.candidates
+    shape = policy.latent_shape(clip.frames, clip.height, clip.width)
+    asked = [prompt for prompt in prompts for _ in range(candidates)]
+    seed, here = seed_of(Stream.PRESERVE, recipe.seed) % 2**31, world.share(len(asked))
+    batch = fixed_batch(asked, clip.frames, shape, recipe.noise, seed, here)
+    made, rewards = [], []
+    for part in chunks(len(batch.prompts), sampling.micro_batch or SAMPLES_AT_ONCE):
+        rows = batch.rows(part)
+        text, noise = policy.encode(rows.prompts), rows.noise.to(policy.device)
+        with policy.base():
+            latents = rollout(policy, text, noise, policy.sigmas(sampling.steps)).latents
+        made.append(latents.cpu())
+        if candidates > 1:
+            rewards.append(score(composer, rows, decode(policy, latents, sampling.micro_batch)).total)
+    latents = world.gather(torch.cat(made))[: len(asked)]
+    if candidates == 1:
+        return latents
+    total = world.gather(torch.cat(rewards))[: len(asked)].nan_to_num(nan=-torch.inf).reshape(-1, candidates)
+    best = total.max(1)
+    if not bool(best.values.isfinite().all()):
+        prompt = prompts[int(best.values.isfinite().logical_not().nonzero()[0])]
+        raise ValueError(f"prior preservation: none of the base's {candidates} videos of {prompt!r} has a reward")
+    return latents[torch.arange(len(prompts)) * candidates + best.indices]
+
+
+class Preservation:
+    """The loss that keeps the policy near the base's samples of dynamic prompts.
+
+    Args:
+        recipe: `preserve`, `sampling.micro_batch` and seed are used.
+        prompts: of the samples.
+        latents: the samples [N, C, t, h, w], as of `base_samples`.
+        world: the processes that share the work; None is this one alone.
+    """
+
+    def __init__(self, recipe: Recipe, prompts: Sequence[str], latents: Tensor, world: World | None = None) -> None:
         self._settings, self._seed = recipe.preserve, recipe.seed
         self._micro_batch = recipe.sampling.micro_batch
-        self._prompts = list(prompts[: recipe.preserve.samples])
-        self._world = world = world or World()
-        if not world.agree(place.is_dir()):
-            latents = self._sample(policy, recipe)
-            if world.main:
-                with whole_directory(place) as folder:
-                    save_file({"latents": latents}, folder / _FILE)
-            world.barrier()
-        self._latents = load_file(place / _FILE)["latents"]
+        self._prompts, self._latents, self._world = prompts, latents, world or World()
 
     def losses(self, policy: Policy, step: int) -> Iterator[LossTerm]:
-        """weight |v(x_t, t) - v_base(x_t, t)|^2, mean over a few samples and their elements, in micro-batches.
+        """weight |v(x_t, t) - kept|^2, mean over a few samples and their elements, in micro-batches.
 
-        x_t = (1 - t) x0 + t eps with base samples x0, chosen by (seed, step), and t spread over [0.05, 1]. The losses
+        kept = own (eps - x0) + (1 - own) v_base(x_t, t) at x_t = (1 - t) x0 + t eps, with `preserve.own`, base samples
+        x0 chosen by (seed, step), and t spread over [0.05, 1]. The losses
         of all processes add up to it; where samples cannot be shared out evenly, the last comes again and counts 0.
         """
         s = self._settings
@@ -92,22 +137,11 @@ class Preservation:
             eps = draws.normal(range(part.start, part.stop), x0.shape[1:]).to(policy.device)
             x = (1 - level) * x0 + level * eps
             text = policy.encode([self._prompts[int(row)] for row in rows[part]])
-            with torch.no_grad(), policy.base():
-                kept = policy.velocity(x, t, text)
+            kept = eps - x0
+            if s.own < 1.0:
+                with torch.no_grad(), policy.base():
+                    kept = torch.lerp(policy.velocity(x, t, text), kept, s.own)
             distance = (policy.velocity(x, t, text) - kept).square().flatten(1).mean(1)
             distance = distance[: max(0, count - here[part.start])]
             statistics = {"preserved_distance": float(distance.detach().mean())} if len(distance) else {}
             yield LossTerm(s.weight * distance.sum() / count, statistics, len(distance), end_of_update=False)
-
-    def _sample(self, policy: Policy, recipe: Recipe) -> Tensor:
-        clip, sampling = recipe.clip, recipe.sampling
-        shape = policy.latent_shape(clip.frames, clip.height, clip.width)
-        count = len(self._prompts)
-        seed, here = seed_of(Stream.PRESERVE, recipe.seed) % 2**31, self._world.share(count)
-        batch = fixed_batch(self._prompts, clip.frames, shape, recipe.noise, seed, here)
-        made = []
-        for part in chunks(len(batch.prompts), sampling.micro_batch or SAMPLES_AT_ONCE):
-            text, noise = policy.encode(batch.prompts[part]), batch.noise[part].to(policy.device)
-            with policy.base():
-                made.append(rollout(policy, text, noise, policy.sigmas(sampling.steps)).latents.cpu())
-        return self._world.gather(torch.cat(made))[:count]

@@ -91,7 +91,9 @@ class Trainer:
         self._state = TrainingState(
             parts.policy, parts.objective, Ema(parts.policy, warm_decay(settings.ema_decay)), optimiser
         )
-        self._preservation = preservation_of(parts.policy, recipe, parts.prompts.dynamic, run.preserved, world)
+        self._preservation = preservation_of(
+            parts.policy, recipe, parts.prompts.dynamic, parts.composer, run.preserved, world
+        )
         self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples, world) if parts.held_out else None
 
     def fit(self, resume: bool = False) -> None:
