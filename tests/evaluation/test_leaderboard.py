@@ -18,7 +18,7 @@ def entry(name: str, kind: str = "17 frames of 64x64", **numbers: float | None) 
 
 
 def names_of(page: str) -> list[str]:
-    return re.findall(r'<td data-text="([^"]*)"', page)
+    return re.findall(r'<td data-text="([^"]*)" title="\1"', page)
 
 
 def test_best_total_first_and_missing_ones_last() -> None:
@@ -81,3 +81,9 @@ def test_nothing_scored_is_a_page_too() -> None:
     page = leaderboard_page([], {"a.mp4": "it is empty"})
     assert "<table" not in page
     assert "it is empty" in page
+
+
+def test_the_folder_that_all_share_is_shown_on_pointing_only() -> None:
+    page = leaderboard_page([entry("/data/runs/a/one.mp4"), entry("/data/runs/b/one.mp4")], {})
+    assert names_of(page) == ["/data/runs/a/one.mp4", "/data/runs/b/one.mp4"]
+    assert re.findall(r">([^<>]*one\.mp4)<", page) == ["a/one.mp4", "b/one.mp4"]

@@ -98,7 +98,8 @@ def _table(entries: Sequence[Entry]) -> str:
         for name in shown
     ]
     top = f"<tr><th>#</th>{''.join(heads)}</tr>"
-    rows = "".join(_row(entry, shown, best) for entry in ordered)
+    home = _home([entry.name for entry in entries])
+    rows = "".join(_row(entry, home, shown, best) for entry in ordered)
     return f'<div class="tables"><table class="board"><thead>{top}</thead><tbody>{rows}</tbody></table></div>'
 
 
@@ -110,13 +111,21 @@ def _head(title: str, note: str, direction: str, first: bool = False) -> str:
     )
 
 
-def _row(entry: Entry, shown: Sequence[str], best: Mapping[str, float | None]) -> str:
+def _home(names: Sequence[str]) -> int:
+    """How many characters of all names are the folder that they share; it is not shown in every row."""
+    first, last = min(names), max(names)
+    alike = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return max(first[:alike].rfind("/"), first[:alike].rfind("\\")) + 1
+
+
+def _row(entry: Entry, home: int, shown: Sequence[str], best: Mapping[str, float | None]) -> str:
     picture = f'<img alt="middle frame" src="{entry.picture}">' if entry.picture else ""
     warnings = "".join(f"<li>{escape(warning)}</li>" for warning in entry.warnings)
     if warnings:
         count = len(entry.warnings)
         warnings = f"<details><summary>{count} warning{'s' * (count > 1)}</summary><ul>{warnings}</ul></details>"
-    name = f'<td data-text="{escape(entry.name)}">{picture}{escape(entry.name)}<small>{escape(entry.kind)}</small>'
+    text = f'data-text="{escape(entry.name)}" title="{escape(entry.name)}"'
+    name = f"<td {text}>{picture}{escape(entry.name[home:])}<small>{escape(entry.kind)}</small>"
     cells = "".join(_cell(_known(entry, n), _DIGITS.get(n, 3), best[n]) for n in shown)
     return f'<tr><td class="rank"></td>{name}{warnings}</td><td>{_spark(entry.curve)}</td>{cells}</tr>'
 
