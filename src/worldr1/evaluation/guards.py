@@ -6,6 +6,7 @@ the run is marked hacked.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -179,7 +180,7 @@ def compare(
         base=_mean(a[shown[0]]),
         trained=_mean(b[shown[1]]),
         ground_truth=_mean(columns[2][known[2]]) if ground_truth is not None else float("nan"),
-        ratio=paired_bootstrap([a, b], ratio, seed=seed) if both.any() else Estimate(*[float("nan")] * 3, n=0),
+        ratio=paired_bootstrap([a, b], ratio, seed=seed) if both.any() else Estimate(math.nan, math.nan, math.nan, n=0),
         missing=(_share(applies & ~known[0], applies), _share(applies & ~known[1], applies)),
         lost=_share(known[0] & ~known[1], known[0]),
     )
