@@ -49,8 +49,8 @@ def test_the_tiny_recipe_is_ready_and_nothing_is_written(
     captured = capsys.readouterr()
     printed = captured.out
     assert "which it shall go on to make so" not in captured.out + captured.err
-    assert "network evaluations per trained video: 20.33 (World-R1's release: 340) = rollout 10 + " in printed
-    assert "+ preservation 2.33" in printed
+    assert "network evaluations per trained video: 24 (World-R1's release: 340) = rollout 10 + " in printed
+    assert "+ preservation 6" in printed
     assert "once, before the first step: the base samples dynamic prompts to preserve" in printed
     assert "Ready." in printed
     assert list(tmp_path.iterdir()) == []

@@ -52,7 +52,7 @@ class Extent:
     dynamic: int = 32
     fitted: int = 24
     clips: int = 9
-    seed: int = 20_260
+    seed: int = 31_415
 
     def __post_init__(self) -> None:
         if self.prompts < 1 or min(self.dynamic, self.fitted, self.clips, self.seed) < 0:

@@ -51,7 +51,7 @@ class BuildSettings:
     seed: int = 0
     autoencoder_clips: int = 3072
     autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
-    clips: int = 16_896
+    clips: int = 45_056
     corpus: CorpusSettings = field(default_factory=CorpusSettings)
     pretrain: PretrainSettings = field(default_factory=PretrainSettings)
     device: str = "cpu"

@@ -54,7 +54,7 @@ class PretrainSettings:
         compile: use torch.compile.
     """
 
-    steps: int = 9_600
+    steps: int = 15_000
     batch: int = 64
     lr: float = 4e-3
     warmup: int = 200
