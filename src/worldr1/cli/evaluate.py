@@ -17,10 +17,10 @@ _COLOURS = {"inside": "green", "undecided": "yellow", "not measured": "yellow", 
 def evaluate(
     model: str,
     against: str | None = None,
-    prompts: int = 64,
-    dynamic: int = 32,
+    prompts: int = 128,
+    dynamic: int = 64,
     fitted: int = 24,
-    seed: int = 31_415,
+    seed: int = 2_718,
     out: Path | None = None,
     json: bool = False,
 ) -> int:

@@ -48,11 +48,11 @@ class Extent:
         seed: of prompts and noise; not the one that evaluation during training uses.
     """
 
-    prompts: int = 64
-    dynamic: int = 32
+    prompts: int = 128
+    dynamic: int = 64
     fitted: int = 24
     clips: int = 9
-    seed: int = 31_415
+    seed: int = 2_718
 
     def __post_init__(self) -> None:
         if self.prompts < 1 or min(self.dynamic, self.fitted, self.clips, self.seed) < 0:
