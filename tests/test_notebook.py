@@ -72,8 +72,20 @@ def test_words_of_a_file_do_no_harm() -> None:
 
 
 def test_scores_of_a_video_show_what_is_missing_and_warn() -> None:
-    names = ("recon", "psnr", "ssim", "lpips", "coverage", "confidence", "traj", "rot_err", "trans_err", "cam_mc")
-    more = ("camera_travel", "camera_turn", "motion", "sharpness", "total")
+    names = (
+        "recon",
+        "psnr",
+        "ssim",
+        "lpips",
+        "coverage",
+        "confidence",
+        "traj",
+        "rot_err",
+        "trans_err",
+        "cam_mc",
+        "mvcs",
+    )
+    more = ("camera_travel", "camera_turn", "motion", "smoothness", "sharpness", "total")
     values = {name: 0.125 * k for k, name in enumerate((*names, *more))} | {"traj": math.nan}
     scores = VideoScores(**values, warnings=("it <hardly> moves",), curves=_no_curves())
     root = _parsed(scores._repr_html_())
