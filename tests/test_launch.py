@@ -29,7 +29,9 @@ def job() -> dict[str, Any]:
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, Path, bool]]:
     calls: list[tuple[Recipe, Path, bool]] = []
-    monkeypatch.setattr(launch, "_train", lambda recipe, run, world, resume: calls.append((recipe, run.root, resume)))
+    monkeypatch.setattr(
+        launch, "_train", lambda recipe, run, world, resume, _: calls.append((recipe, run.root, resume))
+    )
     return calls
 
 

@@ -19,7 +19,7 @@ class Calls(list[tuple[Recipe, Path, bool]]):
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     made = Calls()
-    monkeypatch.setattr(launch, "_train", lambda recipe, run, world, resume: made.append((recipe, run.root, resume)))
+    monkeypatch.setattr(launch, "_train", lambda recipe, run, world, resume, _: made.append((recipe, run.root, resume)))
     return made
 
 

@@ -38,11 +38,12 @@ EXTRAS = {
 }
 """Modules that an extra of the package brings, by the extra's name."""
 
-DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_USAGE, PREEMPTED, INTERRUPTED = 0, 1, 2, 75, 130
+"""`PREEMPTED` is EX_TEMPFAIL: `train` was asked to leave the machine, has saved, and goes on when started again."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 75 preempted, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())

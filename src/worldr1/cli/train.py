@@ -12,12 +12,12 @@ from typing import Annotated
 import torch
 import tyro
 
+from worldr1.cli.main import DONE, INTERRUPTED, PREEMPTED
 from worldr1.recipes import Recipe, load_recipe
 from worldr1.rl.launch import resume, start, stored_recipe
+from worldr1.rl.preemption import listening
 
 logger = logging.getLogger(__name__)
-
-INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,8 @@ def parse(words: Sequence[str]) -> int:
         return dry_run(arguments.settings, arguments.json, arguments.matrix_tflops)
     root = arguments.resume or arguments.run or _fresh_directory(arguments.settings.name)
     try:
-        if arguments.resume is not None:
-            resume(arguments.settings, root)
-        else:
-            start(arguments.settings, root)
+        with listening() as stopping:
+            stopped = (start if arguments.resume is None else resume)(arguments.settings, root, stopping)
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"the GPU ran out of memory; see what each stage needs with `worldr1 train {named} --dry-run`, and lower "
@@ -78,8 +76,11 @@ def parse(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         logger.warning("interrupted; go on with: worldr1 train --resume %s", root)
         return INTERRUPTED
+    if stopped:
+        logger.warning("stopped by a signal, all steps saved; go on with: worldr1 train --resume %s", root)
+        return PREEMPTED
     logger.info("done; see %s", root)
-    return 0
+    return DONE
 
 
 def _fresh_directory(name: str) -> Path:

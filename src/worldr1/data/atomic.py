@@ -32,7 +32,7 @@ def write_text(path: Path, text: str, parents: bool = False) -> None:
 
 @contextmanager
 def whole_directory(final: Path) -> Iterator[Path]:
-    """An empty directory to fill; it takes the place of `final` at the end, unless the block is left by an error.
+    """An empty directory to fill; it takes the place of `final` at the end, or is removed if an error leaves the block.
 
     What was written is on the disk before the name is.
     """
@@ -40,9 +40,13 @@ def whole_directory(final: Path) -> Iterator[Path]:
     if beside.exists():
         shutil.rmtree(beside)
     beside.mkdir(parents=True)
-    yield beside
-    for path in (*beside.rglob("*"), beside):
-        _flush_to_disk(path)
+    try:
+        yield beside
+        for path in (*beside.rglob("*"), beside):
+            _flush_to_disk(path)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
     if final.exists():
         shutil.rmtree(final)
     os.replace(beside, final)

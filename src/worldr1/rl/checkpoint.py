@@ -1,8 +1,13 @@
-"""Checkpoints: tensors as safetensors, the rest as JSON; written beside and renamed, so half of one never exists."""
+"""Checkpoints: tensors as safetensors, the rest as JSON, and the SHA-256 of both.
+
+Written beside and renamed, so half of one never exists; read back before an older one is removed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -18,8 +23,10 @@ from torch import Tensor
 from worldr1.data.atomic import whole_directory
 from worldr1.policy.sharding import part_of
 
+logger = logging.getLogger(__name__)
+
 _NAME = re.compile(r"step-(\d{8})")
-_TENSORS = "state.safetensors"
+_TENSORS, _VALUES, _SUMS = "state.safetensors", "state.json", "SHA256SUMS"
 
 
 @dataclass(frozen=True)
@@ -38,19 +45,69 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Write `folder/step-XXXXXXXX` in one piece and remove all but the newest `keep`.
+    """Write `folder/step-XXXXXXXX` in one piece, read it back, and leave only the newest `keep` up to this step.
+
+    Those of later steps are removed too: a run that saves this one has gone back behind them, as they were damaged.
 
     Returns:
         The checkpoint's directory.
+
+    Raises:
+        OSError: it cannot be written, or is read back otherwise than written; all older ones are still there.
     """
     final = folder / f"step-{checkpoint.step:08d}"
     with whole_directory(final) as beside:
-        save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, beside / _TENSORS)
-        text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
-        (beside / "state.json").write_text(text, encoding="utf-8")
-    for old in list_checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        _write(beside, checkpoint)
+        _prove(beside, checkpoint)
+    before = [path for path in list_checkpoints(folder) if path.name <= final.name]
+    for other in set(list_checkpoints(folder)) - set(before[-keep:]):
+        shutil.rmtree(other)
     return final
+
+
+def newest_intact(folder: Path) -> Path | None:
+    """The newest checkpoint that is not damaged; None where there is none at all.
+
+    Damaged ones that are newer are told in one warning, with the steps that must be run again.
+
+    Raises:
+        ValueError: all are damaged.
+    """
+    damage: list[str] = []
+    checkpoints = list_checkpoints(folder)
+    for path in reversed(checkpoints):
+        try:
+            verify_checkpoint(path)
+        except (ValueError, OSError) as error:
+            damage.append(str(error))
+            continue
+        if damage:
+            lost = _step_of(checkpoints[-1]) - _step_of(path)
+            logger.warning("%s; going on from %s, so %d steps are run again", "; ".join(damage), path.name, lost)
+        return path
+    if damage:
+        raise ValueError(
+            f"no checkpoint is intact: {'; '.join(damage)}; put one back from a copy, or remove {folder} to begin "
+            "again at step 0"
+        )
+    return None
+
+
+def verify_checkpoint(path: Path) -> None:
+    """Read a checkpoint whole and compare it with its checksums; one without (of an older version) by its form only.
+
+    Raises:
+        FileNotFoundError: the directory or a file of it is missing.
+        ValueError: a file of it is damaged.
+    """
+    checkpoint_header(path)
+    sums = path / _SUMS
+    if not sums.is_file():
+        return
+    told = sums.read_bytes()
+    for name in (_TENSORS, _VALUES):
+        if f"{_sha256(path / name)}  {name}\n".encode() not in told:
+            raise ValueError(f"{path / name} is damaged: its SHA-256 is not the one in {_SUMS}")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -73,7 +130,7 @@ def checkpoint_header(path: Path) -> tuple[int, dict[str, Any]]:
         FileNotFoundError: the directory or a file of it is missing.
         ValueError: a file of it is damaged.
     """
-    state, tensors = path / "state.json", path / _TENSORS
+    state, tensors = path / _VALUES, path / _TENSORS
     for file in (state, tensors):
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing; {path} is not a checkpoint of this package")
@@ -115,6 +172,41 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Te
         like = parameters[int(index)]
         state.setdefault(int(index), {})[key] = part_of(tensor, like) if tensor.shape == like.shape else tensor
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    try:
+        save_file({name: _plain(tensor) for name, tensor in checkpoint.tensors.items()}, folder / _TENSORS)
+    except SafetensorError as error:
+        raise OSError(f"{folder / _TENSORS} cannot be written: {error}") from error
+    text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
+    (folder / _VALUES).write_text(text, encoding="utf-8")
+    sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in (_TENSORS, _VALUES))
+    (folder / _SUMS).write_text(sums, encoding="utf-8")
+
+
+def _prove(folder: Path, checkpoint: Checkpoint) -> None:
+    verify_checkpoint(folder)
+    with safe_open(folder / _TENSORS, framework="pt") as stored:
+        for name, tensor in checkpoint.tensors.items():
+            if not torch.equal(_bytes(stored.get_tensor(name)), _bytes(tensor)):
+                raise OSError(f"{folder / _TENSORS} is read back otherwise than written, in {name}; look at the disk")
+
+
+def _sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            total.update(block)
+    return total.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return _plain(tensor).flatten().view(torch.uint8)
+
+
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _plain(tensor: Tensor) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 
 from worldr1.recipes import Recipe, load_recipe, save_recipe
 from worldr1.rl.distributed import World, joined
+from worldr1.rl.full_disk import full_disk_told
 from worldr1.rl.run import RunDirectory, writing
 
 logger = logging.getLogger(__name__)
@@ -25,37 +27,49 @@ MAY_CHANGE = (
 """Settings that a resumed run may change; all others decide what its metrics would have been."""
 
 
-def start(recipe: Recipe, root: Path) -> None:
+def start(recipe: Recipe, root: Path, stopping: Callable[[], bool] = lambda: False) -> bool:
     """Train from the beginning.
+
+    Args:
+        recipe: the settings.
+        root: the run directory.
+        stopping: asked after every step whether to save and stop.
+
+    Returns:
+        Whether it stopped before its end, as `stopping` asked.
 
     Raises:
         ValueError: the directory holds a run already, or another process writes to it.
+        OSError: the disk is full.
     """
     with joined() as world:
         run = RunDirectory(Path(world.agree(str(root))))
-        with _writing(run, world):
+        with full_disk_told(run), _writing(run, world):
             if world.agree(run.recipe.exists()):
                 raise ValueError(
                     f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
                 )
-            _train(recipe, run, world, resume=False)
+            return _train(recipe, run, world, False, stopping)
 
 
-def resume(recipe: Recipe, root: Path) -> None:
-    """Train on from the newest checkpoint, with the run's own recipe or one that differs in `MAY_CHANGE` only.
+def resume(recipe: Recipe, root: Path, stopping: Callable[[], bool] = lambda: False) -> bool:
+    """Train on from the newest intact checkpoint, with the run's own recipe or one that differs in `MAY_CHANGE` only.
+
+    Arguments and result are those of `start`.
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        ValueError: the recipe changes what must stay, the base's weights are others than when the run began, or another
-            process writes to the directory.
+        ValueError: the recipe changes what must stay, the base's weights are others than when the run began, another
+            process writes to the directory, or no checkpoint is intact.
+        OSError: the disk is full.
     """
     run = RunDirectory(root)
     changed = changes(recipe, stored_recipe(root))
     forbidden = [name for name in changed if not any(fnmatch(name, may) for may in MAY_CHANGE)]
     if forbidden:
         raise ValueError(f"{forbidden[0]} cannot change in a run that goes on; only {', '.join(MAY_CHANGE)} can")
-    with joined() as world, _writing(run, world):
-        _train(recipe, run, world, resume=True)
+    with joined() as world, full_disk_told(run), _writing(run, world):
+        return _train(recipe, run, world, True, stopping)
 
 
 def stored_recipe(root: Path) -> Recipe:
@@ -80,7 +94,9 @@ def _writing(run: RunDirectory, world: World) -> AbstractContextManager[None]:
     return writing(run) if world.main else nullcontext()
 
 
-def _train(recipe: Recipe, run: RunDirectory, world: World, resume: bool) -> None:
+def _train(
+    recipe: Recipe, run: RunDirectory, world: World, resume: bool, stopping: Callable[[], bool] = lambda: False
+) -> bool:
     from worldr1.evaluation.report import write_report
     from worldr1.rl.assemble import assemble
     from worldr1.rl.base_weights import require_same_base, store_base
@@ -94,9 +110,11 @@ def _train(recipe: Recipe, run: RunDirectory, world: World, resume: bool) -> Non
         if not resume:
             store_base(run, recipe)
         save_recipe(recipe, run.recipe)
-    Trainer(recipe, parts, run, world).fit(resume)
-    if world.main:
+    stopped = Trainer(recipe, parts, run, world, stopping).fit(resume)
+    if world.main and not stopped:
         logger.info("report %s", write_report(run.root))
+    world.barrier()
+    return stopped
 
 
 def _flat(tree: dict[str, object], prefix: str = "") -> dict[str, object]:

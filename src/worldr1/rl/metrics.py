@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -32,7 +34,7 @@ class MetricsWriter:
             write_text(path, "")
         else:
             _keep_before(path, resume_at)
-        self._file = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
         self._board: Any = None
         if tensorboard is not None:
             from torch.utils.tensorboard import SummaryWriter
@@ -40,10 +42,13 @@ class MetricsWriter:
             self._board = SummaryWriter(str(tensorboard), purge_step=resume_at)
 
     def write(self, kind: str, step: int, values: Mapping[str, Value]) -> None:
-        """Write one record {"kind", "step", **values}; nan and infinity become null, as JSON has neither."""
+        """Write one record {"kind", "step", **values}; nan and infinity become null, as JSON has neither.
+
+        Raises:
+            OSError: the disk is full or broken; the file is left as it was.
+        """
         record = {"kind": kind, "step": step, **{key: _finite(value) for key, value in values.items()}}
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        _append_line(self._file, json.dumps(record, allow_nan=False))
         if self._board is None:
             return
         for key, value in values.items():
@@ -95,6 +100,18 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
 def _keep_before(path: Path, step: int) -> None:
     kept = [record for record in _records(path) if record["step"] < step] if path.is_file() else []
     write_text(path, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _append_line(file: FileIO, text: str) -> None:
+    """Append a line and bring it to the disk; half a line is taken back."""
+    end, rest = os.fstat(file.fileno()).st_size, text.encode() + b"\n"
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(end)
+        raise
 
 
 def _finite(value: Value) -> Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,7 +32,7 @@ class RunStatus:
         recipe: its name.
         steps: updates in the metrics.
         total_steps: of the recipe.
-        resumes_at: step of the newest checkpoint.
+        resumes_at: step of the newest checkpoint that has its form; `--resume` also compares checksums.
         phase: of the last update, "main" or "dynamic".
         reward: mean total reward of the last update's videos.
         held_out: mean total reward of the last evaluation while training.
@@ -89,8 +90,7 @@ def run_status(root: Path) -> RunStatus:
 def _status(run: RunDirectory, recipe: Recipe, held: bool, written: datetime) -> RunStatus:
     records = read_metrics(run.metrics) if run.metrics.exists() else []
     last, asked = _last(records, "train"), _last(records, "evaluation")
-    checkpoints = list_checkpoints(run.checkpoints)
-    resumes_at, values = checkpoint_header(checkpoints[-1]) if checkpoints else (0, {})
+    resumes_at, values = _resumes_at(run.checkpoints)
     schedule = recipe.schedule
     over = schedule.max_minutes is not None and values.get("minutes", 0.0) >= schedule.max_minutes
     saved = (run.lora if recipe.model.adapter == "lora" else run.pipeline).is_dir()
@@ -110,6 +110,15 @@ def _status(run: RunDirectory, recipe: Recipe, held: bool, written: datetime) ->
         hacked=bool(judged["hacked"]) if "hacked" in judged else None,
         written=written,
     )
+
+
+def _resumes_at(folder: Path) -> tuple[int, dict[str, Any]]:
+    """Step and values of the newest checkpoint that has its form. Raises as `checkpoint_header` if none has."""
+    newest_first = list_checkpoints(folder)[::-1]
+    for path in newest_first:
+        with suppress(ValueError, OSError):
+            return checkpoint_header(path)
+    return checkpoint_header(newest_first[0]) if newest_first else (0, {})
 
 
 def _last(records: Sequence[Mapping[str, Any]], kind: str) -> Mapping[str, Any]:

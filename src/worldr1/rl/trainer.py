@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -19,17 +19,19 @@ from worldr1.recipes.settings import OptimiserSettings, Recipe
 from worldr1.rewards.types import Composer
 from worldr1.rl.advantage import Advantages, group_advantages
 from worldr1.rl.batch import TrainingPrompts, training_batch
-from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from worldr1.rl.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
 from worldr1.rl.ema import Ema, warm_decay
+from worldr1.rl.health import require_finite, warn_of_ratios
 from worldr1.rl.held_out import HeldOut
 from worldr1.rl.metrics import MetricsWriter, Value
 from worldr1.rl.objectives import LossTerm, Objective, summarise
 from worldr1.rl.preserve import preservation_of
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
-from worldr1.rl.scoring import decode, gather_scores, reward_means, score
+from worldr1.rl.scored import sample_and_score
+from worldr1.rl.scoring import gather_scores, reward_means
 from worldr1.rl.seeds import Stream
 from worldr1.rl.signal import component_spreads, silent_sentence, training_signal
 from worldr1.rl.state import TrainingState
@@ -65,12 +67,21 @@ class Trainer:
         parts: what they describe; in every process the same.
         run: where to write; the caller holds its lock. All processes must see it.
         world: the processes; None is this one alone. The main one writes.
+        stopping: whether the run shall save and stop; asked after every step, and heard in all processes once it is
+            true in one.
 
     Raises:
         ValueError: the groups of a step cannot be shared out evenly.
     """
 
-    def __init__(self, recipe: Recipe, parts: Parts, run: RunDirectory, world: World | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        parts: Parts,
+        run: RunDirectory,
+        world: World | None = None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._world = world = world or World()
         if recipe.schedule.groups % world.size:
             raise ValueError(
@@ -80,6 +91,7 @@ class Trainer:
         self._recipe = recipe
         self._parts = parts
         self._run = run
+        self._stopping = stopping
         self._phases = PhaseSchedule(recipe.schedule.main_steps, recipe.schedule.dynamic_steps)
         settings = recipe.optimiser
         optimiser = torch.optim.AdamW(
@@ -96,19 +108,24 @@ class Trainer:
         )
         self._held_out = HeldOut(parts.policy, recipe, parts.held_out, run.samples, world) if parts.held_out else None
 
-    def fit(self, resume: bool = False) -> None:
-        """Train to the end of the recipe, from the newest checkpoint of the run when resuming.
+    def fit(self, resume: bool = False) -> bool:
+        """Train to the end of the recipe, from the newest intact checkpoint of the run when resuming.
 
         May be interrupted anywhere; a run that is resumed writes the same metrics as one that never stopped.
 
+        Returns:
+            Whether it stopped before its end, with a checkpoint of all that is done, as `stopping` asked.
+
         Raises:
-            ValueError: no video of a step has a reward, or the gradient is not finite.
+            ValueError: no video of a step has a reward, the gradient is not finite, or no checkpoint is intact.
         """
         step, minutes = self._restore() if resume else (0, 0.0)
-        schedule = self._recipe.schedule
         started = time.monotonic() - 60 * minutes
+        _, stop = self._clock(started)
+        if stop:
+            return True
         with self._metrics(step if resume else None) as metrics:
-            while step < schedule.total_steps:
+            while not self._over(step, minutes):
                 every = self._recipe.evaluation.every
                 if step == 0 or (every and step % every == 0):
                     self._evaluate(step, metrics)
@@ -116,15 +133,23 @@ class Trainer:
                 if metrics is not None:
                     metrics.write("train", step, values)
                 step += 1
-                minutes = self._world.agree((time.monotonic() - started) / 60)
-                out_of_time = schedule.max_minutes is not None and minutes >= schedule.max_minutes
-                last = out_of_time or step == schedule.total_steps
-                if last or step % self._recipe.checkpoint.every == 0:
+                minutes, stop = self._clock(started)
+                if stop or self._over(step, minutes) or step % self._recipe.checkpoint.every == 0:
                     self._save(step, minutes)
-                if last:
-                    break
+                if stop:
+                    return True
             self._evaluate(step, metrics)
         self._save_weights()
+        return False
+
+    def _clock(self, started: float) -> tuple[float, bool]:
+        """Minutes of training by the main process's clock, and whether any process was asked to stop."""
+        told = self._world.gather_values(((time.monotonic() - started) / 60, self._stopping()))
+        return told[0][0], any(asked for _, asked in told)
+
+    def _over(self, step: int, minutes: float) -> bool:
+        schedule = self._recipe.schedule
+        return step >= schedule.total_steps or (schedule.max_minutes is not None and minutes >= schedule.max_minutes)
 
     def _metrics(self, resume_at: int | None) -> AbstractContextManager[MetricsWriter | None]:
         if self._world.main:
@@ -137,10 +162,11 @@ class Trainer:
             save_checkpoint(self._run.checkpoints, checkpoint, self._recipe.checkpoint.keep)
 
     def _restore(self) -> tuple[int, float]:
-        newest = self._world.agree([path.name for path in list_checkpoints(self._run.checkpoints)][-1:])
-        if not newest:
+        newest = newest_intact(self._run.checkpoints) if self._world.main else None
+        name = self._world.agree(newest.name if newest else None)
+        if name is None:
             return 0, 0.0
-        checkpoint = load_checkpoint(self._run.checkpoints / newest[0])
+        checkpoint = load_checkpoint(self._run.checkpoints / name)
         logger.info("resuming at step %d", checkpoint.step)
         return checkpoint.step, self._state.restore(checkpoint)
 
@@ -165,10 +191,18 @@ class Trainer:
         conditioning = policy.encode(batch.prompts)
         first = here.start * schedule.group_size
         draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(batch.prompts), first)
-        made = parts.objective.collect(policy, conditioning, batch.noise.to(policy.device), draws, step)
-        videos = decode(policy, made.latents, recipe.sampling.micro_batch)
-        sampled = time.perf_counter()
-        scores = gather_scores(self._world, score(parts.composer, batch, videos, phase.use_3d))
+        made = sample_and_score(
+            policy,
+            parts.objective,
+            parts.composer,
+            batch,
+            conditioning,
+            draws,
+            step,
+            phase.use_3d,
+            recipe.sampling.micro_batch,
+        )
+        scores = gather_scores(self._world, made.scores)
         weights, normalise = recipe.reward.weights, recipe.reward.normalise
         advantages = group_advantages(
             training_signal(scores, weights, schedule.group_size, normalise),
@@ -179,7 +213,7 @@ class Trainer:
         if advantages.missing == len(advantages.values):
             raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
-        learned = self._update(made, conditioning, advantages, step, first)
+        learned = self._update(made.rollout, conditioning, advantages, step, first)
         ended = time.perf_counter()
         values: dict[str, Value] = {
             "phase": phase.kind,
@@ -189,8 +223,9 @@ class Trainer:
             "groups/used": schedule.groups - advantages.skipped_groups,
             "groups/skipped": advantages.skipped_groups,
             **learned,
-            "time/rollout": sampled - began,
-            "time/reward": scored - sampled,
+            "time/rollout": made.sampled - began,
+            "time/reward": scored - made.sampled,
+            "time/reward_hidden": made.hidden,
             "time/update": ended - scored,
             "time/total": ended - began,
         }
@@ -220,14 +255,15 @@ class Trainer:
         self._state.ema.update(parts.policy)
         everywhere = [term for told in self._world.gather_values(terms) for term in told]
         told: dict[str, Value] = {f"loss/{name}": value for name, value in summarise(everywhere).items()}
+        if self._world.main:
+            warn_of_ratios(told, step)
         return {**told, "gradient_norm": sum(norms) / len(norms) if norms else math.nan, "learning_rate": rate}
 
     def _descend(self, step: int) -> float:
         parameters = self._parts.policy.trainable_parameters()
         self._world.sum_gradients(parameters)
         norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, self._recipe.optimiser.clip_norm)))
-        if not math.isfinite(norm):
-            raise ValueError(f"step {step}: the gradient's norm is {norm}; lower optimiser.lr or use float32")
+        require_finite(norm, step)
         self._state.optimiser.step()
         self._state.optimiser.zero_grad(set_to_none=True)
         return norm
