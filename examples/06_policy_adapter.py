@@ -35,6 +35,10 @@ class MyPolicy:
         with swapped(self.trainable_parameters(), self.frozen):
             yield
 
+    def extrapolated(self, scale):  # inside it the weights lie `scale` times as far from the base
+        pairs = zip(self.frozen, self.trainable_parameters(), strict=True)
+        return swapped(self.trainable_parameters(), [base + scale * (p.detach() - base) for base, p in pairs])
+
     def decode(self, latents):  # latents [B,C,t,h,w] -> videos [B,T,3,H,W] in [0,1]
         size = (4 * latents.shape[2] - 3, 8 * latents.shape[3], 8 * latents.shape[4])
         return torch.nn.functional.interpolate(latents[:, :3], size).sigmoid().transpose(1, 2)

@@ -230,6 +230,45 @@ def test_saved_weights_give_the_same_latents_in_a_plain_pipeline(
     torch.testing.assert_close(_pipeline_output(plain, noise), ours, rtol=0, atol=1e-6)
 
 
+def test_an_extrapolated_adapter_is_the_pipelines_adapter_with_that_weight(tiny_pipeline: Any, tmp_path: Path) -> None:
+    from diffusers import WanPipeline
+
+    tiny_pipeline.save_pretrained(tmp_path / "base")
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=LORA)
+    noise = _noise(policy)
+    _randomise(policy, 0.03)
+    policy.save(tmp_path / "trained")
+    with policy.extrapolated(1.7):
+        ours = rollout(policy, policy.encode([PROMPT]), noise, _scheduler_sigmas(tiny_pipeline)).latents
+    plain = WanPipeline.from_pretrained(tmp_path / "base", local_files_only=True)
+    plain.set_progress_bar_config(disable=True)
+    plain.load_lora_weights(tmp_path / "trained", adapter_name="consistent")
+    assert not torch.allclose(_pipeline_output(plain, noise), ours, atol=1e-3)
+    plain.set_adapters("consistent", 1.7)
+    torch.testing.assert_close(_pipeline_output(plain, noise), ours, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lora", [LORA, None])
+def test_extrapolation_goes_from_the_base_through_the_present_weights(
+    tiny_pipeline: Any, lora: LoraSettings | None
+) -> None:
+    policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=lora)
+    _randomise(policy, 0.03)
+    x = _noise(policy, 2)
+    with torch.no_grad():
+        with policy.base():
+            base = _velocity(policy, x)
+        present = _velocity(policy, x)
+        at = {}
+        for scale in (0.0, 1.0, 2.0):
+            with policy.extrapolated(scale):
+                at[scale] = _velocity(policy, x)
+        assert torch.equal(_velocity(policy, x), present)
+    torch.testing.assert_close(at[0.0], base, rtol=0, atol=1e-6)
+    assert torch.equal(at[1.0], present)
+    assert (at[2.0] - base).norm() > 1.3 * (present - base).norm()
+
+
 @pytest.mark.parametrize("lora", [LORA, None])
 def test_state_goes_round_and_a_foreign_state_is_refused(tiny_pipeline: Any, lora: LoraSettings | None) -> None:
     policy = WanPolicy(tiny_pipeline, max_sequence_length=LENGTH, lora=lora)

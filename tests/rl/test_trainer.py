@@ -80,6 +80,20 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
         assert not torch.equal(tensor, policy.state_dict()[name])
 
 
+def test_the_result_is_extrapolated_and_training_does_not_know(tmp_path: Path) -> None:
+    weights, states = {}, {}
+    base = ToyPolicy().state_dict()
+    for scale in (1.0, 2.5):
+        run, policy = RunDirectory(tmp_path / str(scale)), ToyPolicy()
+        recipe = toy_recipe()
+        optimiser = recipe.optimiser.model_copy(update={"extrapolate": scale})
+        toy_trainer(recipe.model_copy(update={"optimiser": optimiser}), run, policy).fit()
+        weights[scale], states[scale] = load_file(run.lora / "toy.safetensors"), policy.state_dict()
+    for name, average in weights[1.0].items():
+        torch.testing.assert_close(weights[2.5][name], base[name] + 2.5 * (average - base[name]))
+        assert torch.equal(states[2.5][name], states[1.0][name])
+
+
 @pytest.mark.parametrize("objective", ["nft", "grpo"])
 @pytest.mark.parametrize("stop", [1, 2, 5, 7])
 def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(objective: str, stop: int, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
@@ -20,7 +20,7 @@ from worldr1.policy.base import Conditioning, Policy
 from worldr1.policy.sharding import fill, shard, whole
 from worldr1.policy.swap import swapped
 from worldr1.recipes import Recipe, save_recipe
-from worldr1.rewards.types import Sample, Scores
+from worldr1.rewards.types import Composer, Sample, Scores
 from worldr1.rl.batch import TrainingPrompts
 from worldr1.rl.distributed import World
 from worldr1.rl.grpo import FlowGRPO, GRPOSettings
@@ -78,6 +78,10 @@ class ToyPolicy:
     def base(self) -> Iterator[None]:
         with swapped(self.trainable_parameters(), self._frozen):
             yield
+
+    def extrapolated(self, scale: float) -> AbstractContextManager[None]:
+        pairs = zip(self._frozen, self.trainable_parameters(), strict=True)
+        return swapped(self.trainable_parameters(), [base + scale * (p.detach() - base) for base, p in pairs])
 
     def decode(self, latents: Tensor) -> Tensor:
         video = (latents[:, :3] * 0.3 + 0.5).clamp(0, 1)
@@ -145,16 +149,17 @@ def toy_recipe(objective: str = "nft", total_steps: int = 8) -> Recipe:
 
 
 def objective_of(recipe: Recipe, policy: Policy) -> Objective:
+    at_once = recipe.sampling.micro_batch
     if recipe.objective.name == "nft":
-        return DiffusionNFT(NFTSettings(steps=3, times=2, updates=2), policy)
-    return FlowGRPO(GRPOSettings(steps=3, window=2, window_range=(0, 3), kl=0.01))
+        return DiffusionNFT(NFTSettings(steps=3, times=2, updates=2, micro_batch=at_once), policy)
+    return FlowGRPO(GRPOSettings(steps=3, window=2, window_range=(0, 3), kl=0.01, micro_batch=at_once))
 
 
 def toy_trainer(
     recipe: Recipe,
     run: RunDirectory,
     policy: Policy | None = None,
-    reward: Brightness | None = None,
+    reward: Composer | None = None,
     world: World | None = None,
 ) -> Trainer:
     policy = policy or ToyPolicy()

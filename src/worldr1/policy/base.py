@@ -62,6 +62,10 @@ class Policy(Protocol):
         """Inside it :meth:`velocity` is the frozen base model. Use it without gradients."""
         ...
 
+    def extrapolated(self, scale: float) -> AbstractContextManager[None]:
+        """Inside it the present weights lie ``scale`` times as far from the base (1 changes nothing). No gradients."""
+        ...
+
     def decode(self, latents: Tensor) -> Tensor:
         """Videos [B, T, 3, H, W] in [0, 1] of ``latents`` [B, C, t, h, w]; no gradient."""
         ...

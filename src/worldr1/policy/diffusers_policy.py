@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +187,20 @@ class DiffusersPolicy(ABC):
                 yield
         finally:
             self._in_base = False
+
+    def extrapolated(self, scale: float) -> AbstractContextManager[None]:
+        """Inside it the present weights lie ``scale`` times as far from the base (ExPO, arXiv 2404.16792).
+
+        An adapter's product B A is scaled by its B, as a pipeline's adapter weight does. Use it without gradients.
+        """
+        if scale == 1.0:
+            return nullcontext()
+        present = self._trainable.items()
+        if self.lora:
+            values = [p.detach() * scale if ".lora_B." in name else p.detach() for name, p in present]
+        else:
+            values = [base + scale * (p.detach() - base) for base, (_, p) in zip(self._frozen, present, strict=True)]
+        return swapped(self.trainable_parameters(), values)
 
     def trainable_parameters(self) -> list[Parameter]:
         """The adapters' parameters, or all of the transformers', in the transformers' order."""

@@ -287,6 +287,9 @@ class OptimiserSettings(Settings):
     """Share of lr that is left at the last step; the rate falls linearly to it."""
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """Decay per step of the averaged weights that are evaluated and saved; 0 keeps the last weights."""
+    extrapolate: Annotated[float, Field(gt=0.0)] = 1.0
+    """How far from the base the evaluated and saved weights lie, in distances of the average: 1 is the average itself,
+    more goes on in the direction of training (ExPO, arXiv 2404.16792)."""
 
 
 class EvaluationSettings(Settings):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,12 +18,19 @@ from worldr1.rl.objectives import Objective
 
 @dataclass(frozen=True)
 class TrainingState:
-    """The parts of training that change."""
+    """The parts of training that change, and how far from the base its result lies, in distances of the average."""
 
     policy: Policy
     objective: Objective
     ema: Ema
     optimiser: torch.optim.Optimizer
+    extrapolate: float = 1.0
+
+    @contextmanager
+    def result(self) -> Iterator[None]:
+        """Inside it the policy is what training has come to: the averaged weights, extrapolated."""
+        with self.ema.applied(self.policy), self.policy.extrapolated(self.extrapolate):
+            yield
 
     def checkpoint(self, step: int, minutes: float, main: bool = True) -> Checkpoint:
         """What a run needs to go on with `step`, `minutes` of training behind it.

@@ -101,7 +101,11 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         self._state = TrainingState(
-            parts.policy, parts.objective, Ema(parts.policy, warm_decay(settings.ema_decay)), optimiser
+            parts.policy,
+            parts.objective,
+            Ema(parts.policy, warm_decay(settings.ema_decay)),
+            optimiser,
+            settings.extrapolate,
         )
         self._preservation = preservation_of(
             parts.policy, recipe, parts.prompts.dynamic, parts.composer, run.preserved, world
@@ -272,7 +276,7 @@ class Trainer:
         if self._held_out is None:
             return
         began = time.perf_counter()
-        with self._state.ema.applied(self._parts.policy):
+        with self._state.result():
             values = self._held_out.evaluate(self._parts.policy, self._parts.composer, step)
         if metrics is not None:
             metrics.write("evaluation", step, {**values, "time/total": time.perf_counter() - began})
@@ -280,7 +284,7 @@ class Trainer:
 
     def _save_weights(self) -> None:
         final = self._run.lora if self._recipe.model.adapter == "lora" else self._run.pipeline
-        with self._state.ema.applied(self._parts.policy):
+        with self._state.result():
             if not self._world.main:
                 self._parts.policy.save(None)
                 return
