@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import av
@@ -19,6 +20,7 @@ from torch import Tensor
 from worldr1.rewards.types import Sample, Scores
 from worldr1.serve.access import Tokens
 from worldr1.serve.app import build_app
+from worldr1.serve.server import Server, listen
 from worldr1.serve.service import Service
 from worldr1.serve.settings import ServiceSettings
 from worldr1.serve.wire import ComponentInfo
@@ -49,7 +51,7 @@ class Telling:
         self.hold.wait(20)
         if any("fail" in sample.prompt for sample in samples):
             raise RuntimeError("no such luck")
-        number = torch.tensor([float("".join(c for c in sample.prompt if c.isdigit()) or 0) for sample in samples])
+        number = torch.tensor([float("".join(c for c in sample.prompt if c.isdecimal()) or 0) for sample in samples])
         if not use_3d:
             return Scores({"number": number}, number)
         mean = torch.stack([sample.video.mean() for sample in samples])
@@ -73,6 +75,21 @@ async def serving(running: Service, token: str | None = TOKEN) -> AsyncIterator[
         httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", headers=headers) as client,
     ):
         yield client
+
+
+@contextmanager
+def live(running: Service) -> Iterator[tuple[str, Server]]:
+    """The address of a service in a thread; it ends as by SIGTERM."""
+    at = listen("127.0.0.1", 0)
+    server = Server(running)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{at.getsockname()[1]}", server
+    finally:
+        server.handle_exit(signal.SIGTERM, None)
+        thread.join(20)
+    assert not thread.is_alive()
 
 
 def raw(

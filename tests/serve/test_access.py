@@ -9,6 +9,7 @@ from serving import OTHER, TOKEN, post, raw, refused, service, serving
 
 from worldr1.serve import access
 from worldr1.serve.access import RateLimit, Tokens
+from worldr1.serve.app import build_app
 from worldr1.serve.settings import is_loopback
 
 WRONG = [
@@ -30,20 +31,12 @@ WRONG = [
 async def test_nothing_but_the_health_is_readable_without_the_token(header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
     running = service()
+    app = build_app(running)
+    routes = {route.path for route in app.routes} - {"/healthz"}
+    assert {"/v1/scores", "/v1/reward", "/metrics", "/openapi.json"} <= routes, "a new route comes here by itself"
     async with serving(running, token=None) as client:
-        paths = [
-            "/",
-            "/v1/scores",
-            "/v1/reward",
-            "/metrics",
-            "/openapi.json",
-            "/docs",
-            "/redoc",
-            "/healthz/",
-            "//healthz",
-        ]
-        for path in paths:
-            for method in ("GET", "POST", "PUT", "HEAD", "OPTIONS"):
+        for path in [*sorted(routes), "/", "/docs", "/redoc", "/healthz/", "//healthz", "/%68ealthz/x"]:
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"):
                 response = await client.request(method, path, headers=headers)
                 assert response.status_code == 401, (method, path)
                 assert response.headers["WWW-Authenticate"] == "Bearer"

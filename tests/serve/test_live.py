@@ -6,40 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 import torch
-from serving import TOKEN, Telling, form, raw, service
+from serving import TOKEN, Telling, form, live, raw, service
 
 from worldr1.camera.trajectory import Trajectory
 from worldr1.cli.main import main
 from worldr1.rewards.types import Sample
 from worldr1.serve.client import RewardClient, RewardServiceError
 from worldr1.serve.remote import RemoteComposer
-from worldr1.serve.server import Server, listen
-from worldr1.serve.service import Service
-
-
-@contextmanager
-def live(running: Service) -> Iterator[tuple[str, Server]]:
-    """The address of a service in a thread; it ends as by SIGTERM."""
-    at = listen("127.0.0.1", 0)
-    server = Server(running)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [at]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{at.getsockname()[1]}", server
-    finally:
-        server.handle_exit(signal.SIGTERM, None)
-        thread.join(20)
-    assert not thread.is_alive()
+from worldr1.serve.server import listen
 
 
 def sample(number: int) -> Sample:

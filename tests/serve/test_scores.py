@@ -120,6 +120,8 @@ async def test_the_camera_comes_from_prompt_words_or_poses() -> None:
         ({"trajectory": {"c2w": torch.eye(4).repeat(3, 1, 1).tolist(), "fov": 180}}, "trajectory.fov"),
         ({"speed": 3}, "speed"),
         ({"use_3d": "maybe"}, "use_3d"),
+        ({"use_3d": 0}, "use_3d"),
+        ({"trajectory": {"c2w": torch.eye(4).repeat(3, 1, 1).tolist(), "fov": "64"}}, "trajectory.fov"),
     ],
 )
 async def test_a_wrong_camera_is_refused_in_one_sentence(fields, word: str) -> None:

@@ -14,11 +14,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.security import HTTPBearer
 from starlette.responses import JSONResponse
 
+from worldr1.serve.document import FORM, Documented
 from worldr1.serve.gate import Gate
 from worldr1.serve.refusal import Refused
 from worldr1.serve.sample import Upload
 from worldr1.serve.service import Service
-from worldr1.serve.upload import FORM, read_upload
+from worldr1.serve.upload import read_upload
 from worldr1.serve.wire import (
     HEALTH_PATH,
     KEY_HEADER,
@@ -63,7 +64,7 @@ def build_app(service: Service) -> FastAPI:
         if not await to_thread.run_sync(service.close):
             logger.warning("the reward did not finish within %g seconds", service.settings.drain_seconds)
 
-    app = FastAPI(title="worldr1 reward service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Documented(title="worldr1 reward service", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(Gate, service=service)
     app.add_exception_handler(Refused, _refuse)
     app.add_exception_handler(RequestValidationError, _refuse_header)
@@ -117,7 +118,16 @@ async def _refuse_header(request: Request, error: Exception) -> JSONResponse:
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": Problem, "description": _REFUSALS[status]} for status in statuses}
+    return {status: {"model": Problem, "description": _REFUSALS[status], **_headers(status)} for status in statuses}
+
+
+def _headers(status: int) -> dict[str, Any]:
+    """What `Refused` sends along."""
+    if status == 401:
+        return {"headers": {"WWW-Authenticate": {"schema": {"const": "Bearer"}}}}
+    if status in (429, 503):
+        return {"headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}}
+    return {}
 
 
 def _fingerprint(upload: Upload) -> bytes:

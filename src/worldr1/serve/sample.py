@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldr1.camera.language import MOVES, check_moves
+from worldr1.camera.language import ALL_MOVES, check_moves
 from worldr1.camera.trajectory import Trajectory
 from worldr1.rewards.types import Sample
 from worldr1.serve.mp4 import decode_mp4, looks_mp4
@@ -62,7 +62,7 @@ def _trajectory(request: ScoreRequest, frames: int) -> Trajectory:
         return Trajectory.from_prompt(request.prompt, frames)
     asked = Trajectory.from_prompt(request.camera, frames)
     if not asked.moves:
-        raise Refused(422, f"camera names no camera move; the moves are {', '.join(MOVES)}")
+        raise Refused(422, f"camera names no camera move; the moves are {', '.join(ALL_MOVES)}")
     return asked
 
 

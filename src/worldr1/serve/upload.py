@@ -1,8 +1,6 @@
-"""Reading the form of POST /v1/scores, and its description in the OpenAPI document."""
+"""Reading the form of POST /v1/scores, which `document` describes."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from pydantic import ValidationError
 from starlette.datastructures import UploadFile
@@ -16,35 +14,6 @@ from worldr1.serve.settings import ServiceSettings
 from worldr1.serve.wire import ScoreRequest
 
 _LONGEST_JSON = 256 * 2**10
-
-FORM: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["request", "video"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "request": {
-                            "type": "string",
-                            "contentMediaType": "application/json",
-                            "contentSchema": ScoreRequest.model_json_schema(),
-                            "description": "JSON: prompt, and optionally camera or trajectory, and use_3d",
-                        },
-                        "video": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "an mp4 file, or safetensors bytes with one tensor 'video' [T,3,H,W]: "
-                            "U8, or F16, BF16 or F32 in [0,1]",
-                        },
-                    },
-                }
-            }
-        },
-    }
-}
 
 
 async def read_upload(request: Request, settings: ServiceSettings) -> Upload:

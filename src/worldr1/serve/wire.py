@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from torch import Tensor
+
+from worldr1.camera.language import ALL_MOVES, MAX_MOVES
 
 SCORES_PATH = "/v1/scores"
 REWARD_PATH = "/v1/reward"
@@ -17,22 +19,36 @@ KEY_HEADER = "Idempotency-Key"
 TENSOR_NAME = "video"
 
 
+def _matrices(side: int) -> dict[str, Any]:
+    row = {"type": "array", "items": {"type": "number"}, "minItems": side, "maxItems": side}
+    return {"type": "array", "items": {"type": "array", "items": row, "minItems": side, "maxItems": side}}
+
+
+_POSES = WithJsonSchema(_matrices(4))
+_MOVES = WithJsonSchema({"type": "array", "items": {"type": "string", "enum": ALL_MOVES}, "maxItems": MAX_MOVES})
+"""What the document tells of them; `sample` checks it, with sentences of its own."""
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class CameraPath(_Model):
     """The poses that were asked for, one for each frame."""
 
-    c2w: list[list[list[float]]] = Field(description="[T,4,4] camera to world, OpenCV axes, the first the identity")
-    moves: list[str] = Field(default=[], max_length=16, description="the moves that made it, if known")
+    c2w: Annotated[list[list[list[float]]], _POSES] = Field(
+        description="[T,4,4] camera to world, OpenCV axes, rigid, the first the identity"
+    )
+    moves: Annotated[list[str], _MOVES] = Field(default=[], description="the moves that made it, if known")
     fov: float = Field(default=64.0, gt=0.0, lt=180.0, description="horizontal field of view, degrees")
 
 
 class ScoreRequest(_Model):
     """What the video was asked to show."""
 
-    prompt: str = Field(description="the prompt that the video was generated for")
+    prompt: str = Field(
+        description="the prompt that the video was generated for, not empty", json_schema_extra={"pattern": r"\S"}
+    )
     camera: str | None = Field(
         default=None, max_length=400, description='moves in words, as "orbit left, then push in"'
     )
