@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import random
 import time
@@ -257,6 +258,41 @@ def test_hundreds_of_random_faults_change_no_score_and_lose_none(caplog: pytest.
     assert told["given up"] == 0
     assert missing > 50
     assert max(first.most_held, second.most_held) == 2
+
+
+@pytest.mark.parametrize("sizes", [[11], [3, 1, 4, 3], [1] * 11, [4, 4, 3], [2, 0, 9]])
+@pytest.mark.parametrize("seed", range(3))
+def test_videos_that_come_in_parts_fill_the_same_batches_and_have_the_same_scores(sizes: list[int], seed: int) -> None:
+    batches: list[int] = []
+
+    class Counting(Toy):
+        def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+            batches.append(len(samples))
+            return super().__call__(samples, use_3d)
+
+    faults = at_random(random.Random(seed), ["killed", "raises", "twice", "out of order"], 0.3 if seed else 0.0)
+    workers = UnsteadyWorkers(Counting(tuple(WEIGHTS)), faults, iter(()))
+    pool, _ = pool_of(workers, Limits(workers=(1, 2), timeout=20.0, start_timeout=30.0, attempts=12), batch=4)
+    for step in range(3):
+        samples, coming = videos(11, seed=step), iter(videos(11, seed=step))
+        with pool.begin() as scoring:
+            for size in sizes:
+                scoring.add(list(itertools.islice(coming, size)))
+            scores = scoring.finish()
+        local = Toy(tuple(WEIGHTS))(samples)
+        assert equal({**scores.components, "total": scores.total}, {**local.components, "total": local.total})
+    if not seed:
+        assert sorted(batches) == [3] * 3 + [4] * 6
+
+
+def test_the_seconds_of_scoring_are_those_in_which_something_was_not_scored() -> None:
+    pool, dispatcher, _ = pool_with(limits=Limits(workers=(1, 1)))
+    pool(videos(8))
+    assert dispatcher.busy == pytest.approx(5.0 + 4 * 1.0)  # the worker's start, and four batches
+    pool(videos(8))
+    assert dispatcher.busy == pytest.approx(4 * 1.0)
+    assert pool([]).total.shape == (0,)
+    assert dispatcher.busy == 0.0
 
 
 def test_batches_change_nothing_but_how_many_are_scored_at_once() -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -41,6 +42,32 @@ class Composer(Protocol):
 
     def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
         """Score B samples; without `use_3d` only by what needs no reconstruction."""
+        ...
+
+
+class Scoring(Protocol):
+    """Videos that are scored elsewhere while others are still being made."""
+
+    @property
+    def seconds(self) -> float:
+        """How long something was being scored, once all is."""
+        ...
+
+    def add(self, samples: Sequence[Sample]) -> None:
+        """Give the next videos, without waiting for their scores."""
+        ...
+
+    def finish(self) -> Scores:
+        """Wait for the scores of all videos, in the order in which they came."""
+        ...
+
+
+@runtime_checkable
+class PooledComposer(Composer, Protocol):
+    """A composer whose work is done elsewhere, such as `worldr1.rewards.pool.pool.RewardPool`."""
+
+    def begin(self, use_3d: bool = True) -> AbstractContextManager[Scoring]:
+        """Begin to score videos that come one after another; the scores are those of one call with all of them."""
         ...
 
 

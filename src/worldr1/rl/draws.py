@@ -25,6 +25,10 @@ class Draws:
     members: tuple[torch.Generator, ...]
     first: int = 0
 
+    def rows(self, part: slice) -> Draws:
+        """Those of some of the samples; ``part`` counts from the first that is here."""
+        return Draws(self.shared, self.members[part], self.first + (part.start or 0))
+
     def normal(self, rows: Iterable[int], shape: Sequence[int]) -> Tensor:
         """Standard normal numbers [R, *shape] on the CPU, row by row from the generators of the samples ``rows``."""
         return torch.stack([torch.randn(tuple(shape), generator=self.members[row]) for row in rows])

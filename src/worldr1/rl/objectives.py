@@ -42,7 +42,11 @@ class Objective(Protocol):
     """
 
     def collect(self, policy: Policy, conditioning: Conditioning, noise: Tensor, draws: Draws, step: int) -> Rollout:
-        """Sample one video per row of ``noise`` [B, C, T, H, W]; ``step`` is the training step."""
+        """Sample one video per row of ``noise`` [B, C, T, H, W]; ``step`` is the training step.
+
+        A sample depends on its own row and ``draws.members`` alone: the trainer may call this for the B samples at
+        once, or for one micro-batch after another.
+        """
         ...
 
     def losses(

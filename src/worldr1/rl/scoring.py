@@ -20,14 +20,19 @@ def decode(policy: Policy, latents: Tensor, micro_batch: int | None = None) -> T
     return torch.cat(parts)
 
 
+def samples_of(batch: Batch, videos: Tensor) -> list[Sample]:
+    """The videos [B, T, 3, H, W] of a batch with what was asked for."""
+    rows = zip(videos, batch.prompts, batch.trajectories, strict=True)
+    return [Sample(video, prompt, trajectory) for video, prompt, trajectory in rows]
+
+
 def score(composer: Composer, batch: Batch, videos: Tensor, use_3d: bool = True) -> Scores:
     """Score the videos [B, T, 3, H, W] of a batch.
 
     Raises:
         ValueError: the composer gave another number of scores.
     """
-    rows = zip(videos, batch.prompts, batch.trajectories, strict=True)
-    scores = composer([Sample(video, prompt, trajectory) for video, prompt, trajectory in rows], use_3d=use_3d)
+    scores = composer(samples_of(batch, videos), use_3d=use_3d)
     if scores.total.shape != (len(videos),):
         raise ValueError(f"the reward gave {list(scores.total.shape)} totals for {len(videos)} videos")
     return scores

@@ -37,6 +37,17 @@ class Rollout:
     def __len__(self) -> int:
         return self.latents.shape[0]
 
+    @staticmethod
+    def join(parts: Sequence[Rollout]) -> Rollout:
+        """One rollout of several, by the same schedule and window, one after another."""
+        return Rollout(
+            latents=torch.cat([part.latents for part in parts]),
+            states=torch.cat([part.states for part in parts], dim=1),
+            log_probs=torch.cat([part.log_probs for part in parts], dim=1),
+            steps=parts[0].steps,
+            sigmas=parts[0].sigmas,
+        )
+
 
 @torch.no_grad()
 def rollout(
@@ -88,7 +99,8 @@ def rollout(
             x = ode_step(x, velocity, sigma, sigma_next)
             continue
         step = stochastic_step(law, x, velocity, sigma, sigma_next, eta, _normal_like(x, generator))
-        log_probs.append(log_prob(law, step.next, step.mean, step.std))
+        rows = chunks(len(x), micro_batch)
+        log_probs.append(torch.cat([log_prob(law, step.next[row], step.mean[row], step.std) for row in rows]))
         states = states or [x]
         states.append(step.next)
         x = step.next

@@ -6,7 +6,9 @@ import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 
 from torch import Tensor
 
@@ -19,6 +21,12 @@ _FAILURES_IN_A_ROW = 2
 
 _LOOK_UP = 1.0
 """Seconds between two looks whether the run is cancelled."""
+
+_GLANCE = 0.02
+"""Seconds between two looks for new requests, while there are others."""
+
+Feed = SimpleQueue[tuple[Sequence[Request], bool]]
+"""Requests as they come, and whether they are the last."""
 
 
 @dataclass(frozen=True)
@@ -76,36 +84,38 @@ class Dispatcher:
     Attributes:
         told: how often each kind of trouble was met: "died", "frozen", "failed", "malformed" (a wrong number of
             scores, or wrong components), "replaced", "doubled" and "late" (answers that were dropped), "given up".
+        busy: seconds of the last run in which something was not yet scored.
     """
 
     def __init__(self, workers: Workers, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.told: Counter[str] = Counter()
+        self.busy = 0.0
         self._workers = workers
         self._limits = limits
         self._clock = clock
         self._crew: dict[int, _Worker] = {}
         self._cancelled = False
-        self._begin([])
+        self._begin()
 
-    def run(self, requests: Sequence[Request]) -> dict[int, Mapping[str, Tensor] | None]:
-        """Answers by id of the request; None where every attempt failed.
+    def run(self, feed: Feed) -> dict[int, Mapping[str, Tensor] | None]:
+        """Answers by id of the request, until the last that comes; None where every attempt failed.
 
         Raises:
             ChildProcessError: one new worker after another ends without an answer.
             InterruptedError: the dispatcher was cancelled.
         """
         before = self.told.copy()
-        self._begin(requests)
+        self._begin()
         self._greet()
-        while len(self._answers) < len(self._requests):
-            if self._cancelled:
-                self.close()
-                raise InterruptedError("the reward pool was given up")
+        self._recruit()
+        while self._listen(feed):
+            began = self._clock()
             self._recruit()
             self._hand_out()
             for event in self._workers.poll(self._rest()):
                 self._hear(event)
             self._dismiss_silent()
+            self.busy += self._clock() - began
         self._release_idle()
         if trouble := self.told - before:
             logger.warning("reward workers: %s", ", ".join(f"{count} {kind}" for kind, count in trouble.items()))
@@ -121,13 +131,31 @@ class Dispatcher:
             self._workers.stop(number)
         self._crew.clear()
 
-    def _begin(self, requests: Sequence[Request]) -> None:
-        self._requests = {request.id: request for request in requests}
-        self._waiting = deque(self._requests)
+    def _begin(self) -> None:
+        self._more, self.busy = True, 0.0
+        self._requests: dict[int, Request] = {}
+        self._waiting: deque[int] = deque()
         self._answers: dict[int, Mapping[str, Tensor] | None] = {}
         self._tries: Counter[int] = Counter()
         self._tried_by: defaultdict[int, set[int]] = defaultdict(set)
         self._useless, self._reason = 0, ""
+
+    def _listen(self, feed: Feed) -> bool:
+        """Take the requests that have come, and wait where there is none to work at; False when all are answered."""
+        while self._more and not self._cancelled and not (self._requests and feed.empty()):
+            with suppress(Empty):
+                requests, last = feed.get(timeout=_LOOK_UP)
+                self._requests.update((request.id, request) for request in requests)
+                self._waiting.extend(request.id for request in requests)
+                self._more = not last
+        if self._cancelled:
+            self.close()
+            raise InterruptedError("the reward pool was given up")
+        return bool(self._requests)
+
+    def _answer(self, request: int, scores: Mapping[str, Tensor] | None) -> None:
+        self._answers[request] = scores
+        del self._requests[request]
 
     def _greet(self) -> None:
         """Ask all that have been ready for a sign of life; those that still begin have their time again."""
@@ -139,7 +167,7 @@ class Dispatcher:
 
     def _recruit(self) -> None:
         low, high = self._limits.workers
-        wanted = min(high, max(low, len(self._requests) - len(self._answers)))
+        wanted = min(high, max(low, len(self._requests)))
         while len(self._crew) < wanted and self._useless < self._limits.attempts:
             now = self._clock()
             self._crew[self._workers.start()] = _Worker(now, now, self._limits.start_timeout)
@@ -164,9 +192,9 @@ class Dispatcher:
             self._workers.send(number, self._requests[request])
 
     def _rest(self) -> float:
-        """Seconds to the next deadline, or to look whether the run is cancelled."""
+        """Seconds to the next deadline, or to look for new requests or whether the run is cancelled."""
         deadlines = [worker.deadline for worker in self._crew.values() if worker.deadline is not None]
-        return max(0.0, min(_LOOK_UP, min(deadlines) - self._clock()))
+        return max(0.0, min(_GLANCE if self._more else _LOOK_UP, min(deadlines) - self._clock()))
 
     def _hear(self, event: Event) -> None:
         worker = self._crew.get(event.worker)
@@ -187,7 +215,7 @@ class Dispatcher:
                 self._fail(event.worker, event.request, "malformed", "the scores are not those asked for")
             else:
                 worker.failures = self._useless = 0
-                self._answers[event.request] = event.scores
+                self._answer(event.request, event.scores)
 
     def _dismiss_silent(self) -> None:
         now = self._clock()
@@ -220,9 +248,9 @@ class Dispatcher:
         if self._tries[request] < self._limits.attempts:
             self._waiting.appendleft(request)
             return
-        self._answers[request] = None
         self.told["given up"] += 1
         count = len(self._requests[request].samples)
+        self._answer(request, None)
         logger.warning("%d videos have no score after %d attempts: %s", count, self._limits.attempts, reason)
 
     def _release_idle(self) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from worldr1.rewards.compose import weighted_sum
 from worldr1.rewards.pool.dispatcher import Dispatcher
-from worldr1.rewards.pool.messages import Request
+from worldr1.rewards.pool.scoring import PoolScoring
 from worldr1.rewards.types import Sample, Scores
 
 
@@ -54,7 +51,15 @@ class RewardPool:
         self._ids = itertools.count()
 
     def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
-        """Score B samples in their order; nan where a score is missing. When this is cut off, all workers end for good.
+        """Score B samples in their order; raises and ends as `begin`."""
+        with self.begin(use_3d) as scoring:
+            return scoring.finish(samples)
+
+    @contextmanager
+    def begin(self, use_3d: bool = True) -> Iterator[PoolScoring]:
+        """Score videos while others are still being made. When this is cut off, all workers end for good.
+
+        Scores are those of one call with all videos, bit for bit, in whatever parts they come.
 
         Raises:
             ValueError: use_3d=False leaves nothing to score.
@@ -68,28 +73,17 @@ class RewardPool:
         if not active:
             raise ValueError("use_3d=False leaves no reward: every one needs a reconstruction. Add a general reward.")
         with ThreadPoolExecutor(len(active)) as threads:
+            scoring = PoolScoring(active, self._weights, self._batch, self._ids, use_3d, threads)
             try:
-                parts = list(threads.map(lambda part: self._ask(part[0], part[1], samples, use_3d), active))
+                yield scoring
             except BaseException:
                 for dispatcher, _ in active:
                     dispatcher.cancel()
                 raise
-        found = {name: values for part in parts for name, values in part.items()}
-        return weighted_sum({name: found[name] for name in self._weights if name in found}, self._weights)
+            finally:
+                scoring.close()
 
     def close(self) -> None:
         """End all workers."""
         for group in self._groups:
             group.dispatcher.close()
-
-    def _ask(
-        self, dispatcher: Dispatcher, names: tuple[str, ...], samples: Sequence[Sample], use_3d: bool
-    ) -> dict[str, Tensor]:
-        starts = range(0, len(samples), self._batch)
-        requests = [Request(next(self._ids), samples[i : i + self._batch], use_3d, names) for i in starts]
-        answers = dispatcher.run(requests)
-        scores = {name: torch.full((len(samples),), torch.nan) for name in names}
-        for start, request in zip(starts, requests, strict=True):
-            for name, values in (answers[request.id] or {}).items():
-                scores[name][start : start + len(request.samples)] = values
-        return scores
