@@ -92,6 +92,38 @@ def with_two_experts(pipeline: Any, boundary: float) -> Any:
     return experts
 
 
+def with_time_per_token(pipeline: Any) -> Any:
+    """A ``WanPipeline`` with a time per token and an autoencoder that patches twice, as Wan2.2-TI2V-5B has them."""
+    from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
+
+    vae = AutoencoderKLWan(
+        base_dim=4,
+        decoder_base_dim=8,
+        z_dim=8,
+        dim_mult=[1, 1, 1, 1],
+        num_res_blocks=1,
+        temperal_downsample=[False, True, True],
+        latents_mean=[0.1] * 8,
+        latents_std=[1.5] * 8,
+        is_residual=True,
+        in_channels=12,
+        out_channels=12,
+        patch_size=2,
+        scale_factor_spatial=16,
+    ).eval()
+    config = {**pipeline.transformer.config, "in_channels": 8, "out_channels": 8}
+    per_token = WanPipeline(
+        tokenizer=pipeline.tokenizer,
+        text_encoder=pipeline.text_encoder,
+        vae=vae,
+        transformer=WanTransformer3DModel.from_config(config).eval(),
+        scheduler=pipeline.scheduler,
+        expand_timesteps=True,
+    )
+    per_token.set_progress_bar_config(disable=True)
+    return per_token
+
+
 def build_tiny_cogvideox(newer: bool = True) -> Any:
     """A real ``CogVideoXPipeline`` with random weights: CogVideoX1.5 (time in patches, rotary) or CogVideoX-2B."""
     from diffusers import (

@@ -36,6 +36,7 @@ def load_pipeline(
     dtype: torch.dtype = torch.float32,
     device: str = "cpu",
     text_encoder: bool = True,
+    transformer_dtype: torch.dtype | None = None,
 ) -> Any:
     """Load a diffusers pipeline of a class that a policy stands over (`WanPipeline`, `CogVideoXPipeline`).
 
@@ -46,21 +47,20 @@ def load_pipeline(
         dtype: of the transformer and the text encoder; the autoencoder stays float32.
         device: where it shall run.
         text_encoder: load it too; without, the pipeline's is None until another is put there.
+        transformer_dtype: of the transformer alone, where it shall differ from `dtype`.
 
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
         ValueError: the pipeline is of another class, or the adapter is damaged or does not fit.
     """
-    source = Path(name)
-    if (source / "recipe.yaml").is_file():
-        name, lora = _trained(source, lora)
-    where = _directory_or_hub_name(str(name))
+    base, trained = base_and_adapter(name)
+    where, lora = _directory_or_hub_name(str(base)), lora or trained
     adapter = None if lora is None else find_lora(Path(lora))
     from diffusers import DiffusionPipeline
 
     adapter_of(DiffusionPipeline.load_config(where)["_class_name"])
     without = {} if text_encoder else {"text_encoder": None}
-    dtypes = {"default": dtype, "vae": torch.float32}
+    dtypes = {"default": transformer_dtype or dtype, "text_encoder": dtype, "vae": torch.float32}
     pipeline = DiffusionPipeline.from_pretrained(where, torch_dtype=dtypes, **without)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
@@ -92,12 +92,19 @@ def base_of(recipe: Recipe) -> str:
     return model.path if model.revision is None else str(place_of(model.path, model.revision))
 
 
-def _trained(run: Path, lora: str | Path | None) -> tuple[str | Path, str | Path | None]:
-    """The base and the adapter of a run directory; or its whole pipeline."""
+def base_and_adapter(name: str | Path) -> tuple[str, Path | None]:
+    """What a name stands for: of a run directory its base and its adapter, or its whole pipeline; else itself.
+
+    Raises:
+        FileNotFoundError: the run has not saved what it trained, or its base is not on this machine.
+    """
+    run = Path(name)
+    if not (run / "recipe.yaml").is_file():
+        return str(name), None
     if (run / "pipeline").is_dir():
-        return run / "pipeline", lora
+        return str(run / "pipeline"), None
     if (run / "lora").is_dir():
-        return base_of(load_recipe(run / "recipe.yaml")), lora or run / "lora"
+        return base_of(load_recipe(run / "recipe.yaml")), run / "lora"
     raise FileNotFoundError(f"{run} holds no trained model yet; finish it with `worldr1 train --resume {run}`")
 
 

@@ -101,6 +101,7 @@ def test_an_evaluation_of_the_same_extent_is_kept(runs: list[PlannedRun], monkey
     import worldr1.evaluation.model as model
     import worldr1.evaluation.report as report
     import worldr1.rl.assemble as assemble
+    import worldr1.rl.assemble_policy as assemble_policy
 
     asked: list[Any] = []
 
@@ -115,7 +116,7 @@ def test_an_evaluation_of_the_same_extent_is_kept(runs: list[PlannedRun], monkey
     monkeypatch.setattr(model, "evaluate_models", evaluate)
     monkeypatch.setattr(report, "write_report", lambda root: root)
     monkeypatch.setattr(assemble, "build_composer", lambda recipe: sorted(recipe.reward.weights))
-    monkeypatch.setattr(model, "load_sampler", lambda name, recipe: name)
+    monkeypatch.setattr(assemble_policy, "load_sampler", lambda name, recipe: name)
     run = next(run for run in runs if run.variant.name == "no-traj")
     run.root.mkdir(parents=True)
     judge = load_recipe("tiny")

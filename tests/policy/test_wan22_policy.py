@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from tiny_pipeline_parts import with_two_experts
+from tiny_pipeline_parts import with_time_per_token, with_two_experts
 from worldr1.pipelines import load_pipeline
 from worldr1.planning.shapes import parameters_of, shape_of, trainable_parameters
 from worldr1.planning.work import measure_forward
@@ -36,35 +36,8 @@ def experts(tiny_pipeline: Any) -> Any:
 
 @pytest.fixture
 def per_token(tiny_pipeline: Any) -> Any:
-    """A pipeline with a time per token and an autoencoder that patches twice, as Wan2.2-TI2V-5B is one."""
-    from diffusers import AutoencoderKLWan, WanPipeline, WanTransformer3DModel
-
-    vae = AutoencoderKLWan(
-        base_dim=4,
-        decoder_base_dim=8,
-        z_dim=8,
-        dim_mult=[1, 1, 1, 1],
-        num_res_blocks=1,
-        temperal_downsample=[False, True, True],
-        latents_mean=[0.1] * 8,
-        latents_std=[1.5] * 8,
-        is_residual=True,
-        in_channels=12,
-        out_channels=12,
-        patch_size=2,
-        scale_factor_spatial=16,
-    ).eval()
-    config = {**tiny_pipeline.transformer.config, "in_channels": 8, "out_channels": 8}
-    pipeline = WanPipeline(
-        tokenizer=tiny_pipeline.tokenizer,
-        text_encoder=tiny_pipeline.text_encoder,
-        vae=vae,
-        transformer=WanTransformer3DModel.from_config(config).eval(),
-        scheduler=tiny_pipeline.scheduler,
-        expand_timesteps=True,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+    """A pipeline with a time per token, as Wan2.2-TI2V-5B is one."""
+    return with_time_per_token(tiny_pipeline)
 
 
 def _pipeline_output(pipeline: Any, noise: Tensor, side: int = SIDE, **change: Any) -> Any:
@@ -125,8 +98,8 @@ def test_each_sample_of_a_batch_is_guided_by_its_expert_s_scale(experts: Any) ->
 
 
 def test_a_recipe_s_second_scale_reaches_the_policy_and_needs_two_experts(experts: Any, tiny_pipeline: Any) -> None:
-    sampling = {"guidance": 4.0, "guidance_2": 3.0}
-    recipe = Recipe.model_validate({"model": {"max_tokens": LENGTH, "rank": 2, "alpha": 2}, "sampling": sampling})
+    model, sampling = {"max_tokens": LENGTH, "rank": 2, "alpha": 2}, {"guidance": 4.0, "guidance_2": 3.0}
+    recipe = Recipe.model_validate({"model": model, "sampling": sampling, "objective": {"name": "grpo"}})
     policy = wrap(experts, recipe)
     assert (policy.guidance, policy.guidance_2) == (4.0, 3.0)
     with pytest.raises(ValueError, match="second of two experts, which this pipeline lacks"):

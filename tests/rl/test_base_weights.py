@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from worldr1.cli.main import main
 from worldr1.recipes import Recipe, load_recipe, save_recipe
-from worldr1.rl import assemble, launch, trainer
+from worldr1.rl import assemble, assemble_policy, launch, trainer
 from worldr1.rl.base_weights import require_same_base, weights_of
 from worldr1.rl.distributed import World
 from worldr1.rl.run import RunDirectory
@@ -102,7 +102,7 @@ def test_evaluation_names_its_base_and_refuses_another(
     import worldr1.evaluation.report as report
 
     told: list[object] = []
-    monkeypatch.setattr(evaluation, "load_sampler", lambda name, recipe: name)
+    monkeypatch.setattr(assemble_policy, "load_sampler", lambda name, recipe: name)
     monkeypatch.setattr(evaluation, "evaluate_models", lambda base, *rest: told.append((base, rest[-1])) or {})
     monkeypatch.setattr(report, "write_report", lambda root: root)
     monkeypatch.setattr(assemble, "build_composer", lambda recipe: None)

@@ -89,10 +89,11 @@ def evaluate_run(run: PlannedRun, judge: Recipe, extent: Extent) -> dict[str, An
     Returns:
         What its evaluation.json holds.
     """
-    from worldr1.evaluation.model import evaluate_models, load_sampler
+    from worldr1.evaluation.model import evaluate_models
     from worldr1.evaluation.report import write_report
     from worldr1.pipelines import base_of
     from worldr1.rl.assemble import build_composer
+    from worldr1.rl.assemble_policy import load_sampler
     from worldr1.rl.base_weights import require_same_base
 
     stored = _stored(run.root / "evaluation.json")

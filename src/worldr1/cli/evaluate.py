@@ -39,11 +39,12 @@ def evaluate(
     Returns:
         0, also when the run is marked hacked.
     """
-    from worldr1.evaluation.model import Extent, evaluate_models, load_sampler
+    from worldr1.evaluation.model import Extent, evaluate_models
     from worldr1.evaluation.report import write_report
     from worldr1.pipelines import base_of
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble import build_composer
+    from worldr1.rl.assemble_policy import load_sampler
     from worldr1.rl.base_weights import require_same_base, weights_of
     from worldr1.rl.run import RunDirectory, writing
 

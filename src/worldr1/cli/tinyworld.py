@@ -65,9 +65,9 @@ def modes(
         out: the picture.
         json: print one JSON document, and nothing else, on standard output.
     """
-    from worldr1.evaluation.model import load_sampler
     from worldr1.evaluation.samples import sample_modes
     from worldr1.recipes import load_recipe
+    from worldr1.rl.assemble_policy import load_sampler
 
     recipe = load_recipe("tiny")
     policy = load_sampler(model, recipe)

@@ -23,17 +23,19 @@ from worldr1.evaluation.video import write_video
 from worldr1.recipes import Recipe
 from worldr1.rewards.compose import RewardComposer
 from worldr1.rewards.recon import ReconReward
+from worldr1.rl.assemble_policy import encode_all
 from worldr1.rl.base_weights import BaseWeights
 from worldr1.rl.batch import fixed_batch
 from worldr1.rl.scoring import decode
 from worldr1.sampling.rollout import rollout
 
 if TYPE_CHECKING:
-    from worldr1.policy.wan import WanPolicy
+    from worldr1.policy.diffusers_policy import DiffusersPolicy
 
 logger = logging.getLogger(__name__)
 FPS = 8
 MICRO_BATCH = 32
+"""Videos that go through the networks at once, where the recipe does not tell."""
 
 
 @dataclass(frozen=True)
@@ -59,48 +61,29 @@ class Extent:
             raise ValueError(f"evaluation needs at least one prompt and no negative number, got {self}")
 
 
-def load_sampler(name: str, recipe: Recipe) -> WanPolicy:
-    """A model that only samples, with a recipe's guidance and text length, on the GPU if there is one.
-
-    Args:
-        name: 'tiny', a run directory, or a diffusers directory; raises as `load_pipeline`.
-    """
-    from worldr1.pipelines import load_pipeline
-    from worldr1.policy.wan import WanPolicy
-    from worldr1.rl.assemble_policy import training_device
-
-    pipeline = load_pipeline(name, device=training_device())
-    guidance, second = recipe.sampling.guidance, recipe.sampling.guidance_2
-    return WanPolicy(pipeline, guidance, recipe.model.max_tokens, samples_only=True, guidance_2=second)
-
-
 @torch.no_grad()
-def draw(policy: WanPolicy, prompts: Sequence[HeldOutPrompt], recipe: Recipe, seed: int) -> Tensor:
+def draw(policy: DiffusersPolicy, prompts: Sequence[HeldOutPrompt], recipe: Recipe, seed: int) -> Tensor:
     """One clip per prompt by the plain ODE, [B,T,3,H,W] in [0,1]; two models get the same noise for the same seed."""
     clip = recipe.clip
     shape = policy.latent_shape(clip.frames, clip.height, clip.width)
     batch = fixed_batch([p.prompt for p in prompts], clip.frames, shape, recipe.noise, seed)
+    if recipe.model.embeds_cache is not None:
+        encode_all(policy, batch.prompts)
     sigmas, conditioning = policy.sigmas(recipe.sampling.steps), policy.encode(batch.prompts)
-    made = rollout(policy, conditioning, batch.noise.to(policy.device), sigmas, micro_batch=MICRO_BATCH)
-    return decode(policy, made.latents, MICRO_BATCH)
+    size = recipe.sampling.micro_batch or MICRO_BATCH
+    made = rollout(policy, conditioning, batch.noise.to(policy.device), sigmas, micro_batch=size)
+    return decode(policy, made.latents, size)
 
 
 @torch.no_grad()
-def through_vae(policy: WanPolicy, videos: Tensor) -> Tensor:
+def through_vae(policy: DiffusersPolicy, videos: Tensor, micro_batch: int | None = None) -> Tensor:
     """Clips [B,T,3,H,W] in [0,1] encoded (posterior mode) and decoded by the policy's autoencoder."""
-    vae = policy.pipeline.vae
-    shape = (1, vae.config.z_dim, 1, 1, 1)
-    mean, std = (torch.tensor(v).view(shape) for v in (vae.config.latents_mean, vae.config.latents_std))
-    parts = []
-    for chunk in videos.split(MICRO_BATCH):
-        latents = vae.encode((chunk * 2 - 1).transpose(1, 2).to(vae.device, vae.dtype)).latent_dist.mode()
-        parts.append(policy.decode((latents - mean.to(latents)) / std.to(latents)).cpu())
-    return torch.cat(parts)
+    return torch.cat([policy.decode(policy.compress(c)).cpu() for c in videos.split(micro_batch or MICRO_BATCH)])
 
 
 def evaluate_models(
-    base: WanPolicy,
-    trained: WanPolicy,
+    base: DiffusersPolicy,
+    trained: DiffusersPolicy,
     composer: RewardComposer,
     recipe: Recipe,
     extent: Extent,
@@ -136,7 +119,8 @@ def evaluate_models(
     prompts += held_out_prompts(extent.dynamic, extent.seed, clip.frames, dynamic=True)
     logger.info("sampling %d held-out prompts from both models, the same noise for both", len(prompts))
     clips = {"base": draw(base, prompts, recipe, extent.seed), "trained": draw(trained, prompts, recipe, extent.seed)}
-    clips["ground_truth"] = through_vae(base, ground_truth(prompts, clip.height, clip.width))
+    truth = ground_truth(prompts, clip.height, clip.width)
+    clips["ground_truth"] = through_vae(base, truth, recipe.sampling.micro_batch)
     measured: dict[str, Measured] = {}
     for side, videos in clips.items():
         logger.info("measuring %s", side.replace("_", " "))

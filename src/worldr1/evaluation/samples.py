@@ -12,12 +12,14 @@ from worldr1.evaluation.prompts import ground_truth, held_out_prompts
 from worldr1.recipes import Recipe
 
 if TYPE_CHECKING:
-    from worldr1.policy.wan import WanPolicy
+    from worldr1.policy.diffusers_policy import DiffusersPolicy
 
 REFERENCES = 64
 
 
-def sample_modes(policy: WanPolicy, recipe: Recipe, count: int, seed: int, picture: Path | None) -> dict[str, Any]:
+def sample_modes(
+    policy: DiffusersPolicy, recipe: Recipe, count: int, seed: int, picture: Path | None
+) -> dict[str, Any]:
     """Draw `count` static held-out prompts once each and fit two humps to the PSNR of their re-rendering.
 
     Args:
@@ -34,7 +36,7 @@ def sample_modes(policy: WanPolicy, recipe: Recipe, count: int, seed: int, pictu
     clip = recipe.clip
     prompts = held_out_prompts(count, seed, clip.frames)
     some = prompts[:REFERENCES]
-    truth = through_vae(policy, ground_truth(some, clip.height, clip.width))
+    truth = through_vae(policy, ground_truth(some, clip.height, clip.width), recipe.sampling.micro_batch)
     reference = [x for x in rerendering(truth, [p.trajectory for p in some]).psnr if x == x]
     videos = draw(policy, prompts, recipe, seed)
     found = modes(videos, [p.trajectory for p in prompts], picture=picture, reference=reference)

@@ -53,6 +53,16 @@ class CogVideoXPolicy(DiffusersPolicy):
         video = vae.decode(1 / self.pipeline.vae_scaling_factor_image * latents).sample
         return (video * 0.5 + 0.5).clamp(0, 1).transpose(1, 2).float()
 
+    @torch.no_grad()
+    def compress(self, videos: Tensor) -> Tensor:
+        """Latents [B, C, t, h, w], scaled, of ``videos`` [B, T, 3, H, W] in [0, 1]: the posterior's mode.
+
+        They lack the frame that leads in CogVideoX1.5, which is no part of the video.
+        """
+        vae = self.pipeline.vae
+        latents: Tensor = vae.encode((videos * 2 - 1).transpose(1, 2).to(vae.device, vae.dtype)).latent_dist.mode()
+        return self.pipeline.vae_scaling_factor_image * latents
+
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, T, H, W) of the latents of one video; T counts the frame that leads in CogVideoX1.5.
 

@@ -120,6 +120,13 @@ class DiffusersPolicy(ABC):
         """Videos [B, T, 3, H, W], fp32 in [0, 1], of ``latents`` [B, C, t, h, w], exactly as the pipeline does."""
 
     @abstractmethod
+    def compress(self, videos: Tensor) -> Tensor:
+        """Latents [B, C, t, h, w] of ``videos`` [B, T, 3, H, W] in [0, 1], the posterior's mode; no gradient.
+
+        ``decode`` takes them back, as well as the autoencoder can.
+        """
+
+    @abstractmethod
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, T, H, W) of the latents of one video; raises ValueError for sizes that the model cannot make."""
 

@@ -51,6 +51,15 @@ class WanPolicy(DiffusersPolicy):
         video = vae.decode(latents / inverse_std + mean, return_dict=False)[0]
         return (video * 0.5 + 0.5).clamp(0, 1).transpose(1, 2).float()
 
+    @torch.no_grad()
+    def compress(self, videos: Tensor) -> Tensor:
+        """Latents [B, C, t, h, w], normalised, of ``videos`` [B, T, 3, H, W] in [0, 1]: the posterior's mode."""
+        vae = self.pipeline.vae
+        shape = (1, vae.config.z_dim, 1, 1, 1)
+        latents: Tensor = vae.encode((videos * 2 - 1).transpose(1, 2).to(vae.device, vae.dtype)).latent_dist.mode()
+        mean, std = (torch.tensor(v).view(shape) for v in (vae.config.latents_mean, vae.config.latents_std))
+        return (latents - mean.to(latents)) / std.to(latents)
+
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, T, H, W) of the latents of one video.
 

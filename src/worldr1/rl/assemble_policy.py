@@ -37,25 +37,31 @@ def load_policy(recipe: Recipe, prompts: Sequence[str] = ()) -> DiffusersPolicy:
     Raises:
         FileNotFoundError: the weights are missing; the sentence names the command that gets them.
     """
-    from worldr1.pipelines import load_pipeline
-
-    model, device = recipe.model, training_device()
-    dtype = DTYPES[model.dtype]
-    path = model.path if model.path == "tiny" else str(place_of(model.path, model.revision))
-    pipeline = load_pipeline(path, dtype=dtype, device=device, text_encoder=model.embeds_cache is None)
-    encoder = None
-    if model.embeds_cache is not None:
-        encoder = _cached_encoder(path, Path(model.embeds_cache), dtype, device)
-        pipeline.text_encoder = encoder
-    policy = wrap(pipeline, recipe)
-    if encoder is not None:
-        _encode_all(policy, prompts)
-        encoder.release()
+    policy = wrap(_load(_place(recipe.model.path, recipe.model.revision), recipe), recipe)
+    if recipe.model.embeds_cache is not None:
+        encode_all(policy, prompts)
     return policy
 
 
-def wrap(pipeline: Any, recipe: Recipe) -> DiffusersPolicy:
-    """A pipeline, loaded and on its device, as the policy that a recipe asks for."""
+def load_sampler(name: str, recipe: Recipe) -> DiffusersPolicy:
+    """A model that only samples, in the precision and with the settings in which a recipe trains.
+
+    Args:
+        name: 'tiny', a run directory, a diffusers directory, or a hub name.
+        recipe: its model (but for path and revision) and sampling are used.
+
+    Raises:
+        FileNotFoundError: as `load_policy`, and for a run that has not saved what it trained.
+    """
+    from worldr1.pipelines import base_and_adapter
+
+    base, adapter = base_and_adapter(name)
+    whole = torch.float32 if recipe.model.adapter == "full" else None
+    return wrap(_load(_place(base), recipe, adapter, whole), recipe, samples_only=True)
+
+
+def wrap(pipeline: Any, recipe: Recipe, samples_only: bool = False) -> DiffusersPolicy:
+    """A pipeline, loaded and on its device, as the policy that a recipe asks for; or as one that only samples."""
     from worldr1.policy.adapters import make_policy
     from worldr1.policy.diffusers_policy import LoraSettings
 
@@ -65,19 +71,51 @@ def wrap(pipeline: Any, recipe: Recipe) -> DiffusersPolicy:
     if model.vae_slicing:
         pipeline.vae.enable_slicing()
     checkpointing = model.gradient_checkpointing
+    adapts = model.adapter == "lora" and not samples_only
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(Stream.WEIGHTS, recipe.seed))
         return make_policy(
             pipeline,
             recipe.sampling.guidance,
             model.max_tokens,
-            LoraSettings(model.rank, model.alpha, model.targets) if model.adapter == "lora" else None,
+            LoraSettings(model.rank, model.alpha, model.targets) if adapts else None,
             autocast=_autocast(model, pipeline.transformer.device.type),
             gradient_checkpointing=pipeline.transformer.device.type == "cuda"
             if checkpointing is None
             else checkpointing,
+            samples_only=samples_only,
             guidance_2=recipe.sampling.guidance_2,
         )
+
+
+def encode_all(policy: DiffusersPolicy, prompts: Sequence[str]) -> None:
+    """Encode prompts, which the policy remembers; a text encoder that is cached on disk then leaves memory."""
+    from worldr1.policy.cached_text import CachedTextEncoder
+
+    distinct = list(dict.fromkeys([*prompts, policy.negative_prompt]))
+    for index, prompt in enumerate(distinct, start=1):
+        policy.encode([prompt])
+        if index % 500 == 0:
+            logger.info("%d of %d prompts encoded", index, len(distinct))
+    encoder = policy.pipeline.text_encoder
+    if isinstance(encoder, CachedTextEncoder):
+        encoder.release()
+
+
+def _place(name: str, revision: str | None = None) -> str:
+    return name if name == "tiny" else str(place_of(name, revision))
+
+
+def _load(path: str, recipe: Recipe, lora: Path | None = None, transformer_dtype: torch.dtype | None = None) -> Any:
+    """A pipeline in a recipe's precision, with its text encoder or one cached on disk."""
+    from worldr1.pipelines import load_pipeline
+
+    model, device = recipe.model, training_device()
+    dtype, cached = DTYPES[model.dtype], model.embeds_cache is not None
+    pipeline = load_pipeline(path, lora, dtype, device, not cached, transformer_dtype)
+    if model.embeds_cache is not None:
+        pipeline.text_encoder = _cached_encoder(path, Path(model.embeds_cache), dtype, device)
+    return pipeline
 
 
 def _autocast(model: ModelSettings, device: str) -> torch.dtype | None:
@@ -106,11 +144,3 @@ def _cached_encoder(path: str, directory: Path, dtype: torch.dtype, device: str)
         return kind.from_pretrained(where, subfolder="text_encoder", dtype=dtype).to(device)
 
     return CachedTextEncoder(load, directory, where, dtype, device)
-
-
-def _encode_all(policy: DiffusersPolicy, prompts: Sequence[str]) -> None:
-    distinct = list(dict.fromkeys([*prompts, policy.negative_prompt]))
-    for index, prompt in enumerate(distinct, start=1):
-        policy.encode([prompt])
-        if index % 500 == 0:
-            logger.info("%d of %d prompts encoded", index, len(distinct))
