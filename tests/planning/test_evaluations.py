@@ -102,7 +102,7 @@ NFT = {"name": "nft", "nft": {"times": 2, "updates": 3}}
     [
         ("wan", NFT, 1.0, True, 1),
         ("wan", GRPO, 3.0, False, None),
-        ("experts", NFT, 2.0, False, 1),
+        ("experts", GRPO, 2.0, False, 1),
         ("cogvideox", NFT, 1.0, False, 3),
     ],
 )

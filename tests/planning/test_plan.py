@@ -158,7 +158,7 @@ def test_preservation_counts_in_time_and_memory() -> None:
 
 
 def test_a_second_scale_without_a_second_expert_is_told_before_anything_is_loaded() -> None:
-    guided = {"sampling": {"guidance": 4.0, "guidance_2": 3.0}}
+    guided = {"sampling": {"guidance": 4.0, "guidance_2": 3.0}, "objective": {"name": "grpo"}}
     with pytest.raises(ValueError, match=r"guidance_2 guides a second expert, which .*14B-Diffusers lacks"):
         make_plan(_recipe("Wan-AI/Wan2.1-T2V-14B-Diffusers", guided))
     two = make_plan(_recipe("Wan-AI/Wan2.2-T2V-A14B-Diffusers", guided))

@@ -121,6 +121,13 @@ def test_windows_that_do_not_fit_are_refused(window: int, bounds: tuple[int, int
     Recipe.model_validate({"objective": {"name": "nft"}, "sampling": sampling})  # which has no window
 
 
+def test_nft_refuses_guidance() -> None:
+    guided = {"sampling": {"guidance": 5.0}}
+    with pytest.raises(ValidationError, match=r"sampling\.guidance is 5, but 'nft' learns without .* set it to 1, or"):
+        Recipe.model_validate(guided)
+    assert Recipe.model_validate({**guided, "objective": {"name": "grpo"}}).sampling.guidance == 5.0
+
+
 def test_recipes_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValidationError):
         Recipe().seed = 1  # type: ignore[misc]

@@ -170,11 +170,12 @@ def test_expected_gradient_is_that_of_the_expected_reward() -> None:
 @pytest.mark.filterwarnings("ignore:Mismatch dtype")
 @pytest.mark.parametrize("micro_batch", [None, 3])
 @pytest.mark.parametrize("autocast", [None, torch.bfloat16])
-@pytest.mark.parametrize("law", ["sde", "cps"])
+@pytest.mark.parametrize(("law", "guidance"), [("sde", 1.0), ("cps", 3.0)])
 def test_before_the_first_update_ratio_is_exactly_one_and_kl_exactly_zero(
-    tiny_pipeline: Any, micro_batch: int | None, autocast: torch.dtype | None, law: Any
+    tiny_pipeline: Any, micro_batch: int | None, autocast: torch.dtype | None, law: Any, guidance: float
 ) -> None:
-    policy = WanPolicy(tiny_pipeline, max_sequence_length=16, lora=LoraSettings(4, 8), autocast=autocast)
+    """Also with guidance, which rollout, loss and frozen base all have."""
+    policy = WanPolicy(tiny_pipeline, guidance, 16, LoraSettings(4, 8), autocast)
     text = policy.encode(["camera orbit left. a red box", "camera fixed. a blue sphere"]).repeat(4)
     objective = FlowGRPO(
         GRPOSettings(steps=6, window=5, window_range=(0, 5), kl=0.1, law=law, updates=2, micro_batch=micro_batch)

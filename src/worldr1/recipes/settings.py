@@ -82,7 +82,8 @@ class SamplingSettings(Settings):
     law: Literal["sde", "cps"] = "sde"
     """Kind of the stochastic steps: Flow-GRPO's or Flow-CPS's."""
     guidance: Annotated[float, Field(ge=1.0)] = 1.0
-    """Classifier-free guidance scale; 1 is none."""
+    """Classifier-free guidance scale, 1 for none, of all velocities: rollouts, losses, frozen base, evaluation. 'nft'
+    learns without."""
     guidance_2: Annotated[float, Field(ge=1.0)] | None = None
     """Scale of the second expert (Wan2.2-A14B), for low noise; None takes `guidance`."""
     micro_batch: Positive | None = None
@@ -352,6 +353,15 @@ class Recipe(Settings):
             raise ValueError(f"sampling.window_range is {first, last}; it must rise and end at steps = {steps} or less")
         if window > last - first:
             raise ValueError(f"sampling.window is {window} steps; window_range {first, last} holds {last - first}")
+        return self
+
+    @model_validator(mode="after")
+    def _nft_is_free_of_guidance(self) -> Recipe:
+        if self.objective.name == "nft" and self.sampling.guidance != 1.0:
+            raise ValueError(
+                f"sampling.guidance is {self.sampling.guidance:g}, but 'nft' learns without guidance: set it to 1, or "
+                "objective.name to 'grpo'"
+            )
         return self
 
     @model_validator(mode="after")
