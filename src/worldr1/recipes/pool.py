@@ -40,6 +40,7 @@ class PoolSettings(WorkerSettings):
     """Where the reward is computed: in the training process, or by workers of a Ray cluster."""
 
     kind: Literal["local", "ray"] = "local"
+    """In the training process; or by Ray workers, while the next `sampling.micro_batch` videos are sampled."""
     batch: Positive | None = None
     """Videos that are scored at once; None takes all of a step. 'ray' needs a number, so that workers share a step."""
     in_flight: Positive = 2
