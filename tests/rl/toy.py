@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -161,6 +161,7 @@ def toy_trainer(
     policy: Policy | None = None,
     reward: Composer | None = None,
     world: World | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Trainer:
     policy = policy or ToyPolicy()
     parts = Parts(
@@ -170,7 +171,7 @@ def toy_trainer(
         PROMPTS,
         ["camera pull left. a cup", "a cup, spinning"],
     )
-    return Trainer(recipe, parts, run, world)
+    return Trainer(recipe, parts, run, world, stopping)
 
 
 def main() -> None:

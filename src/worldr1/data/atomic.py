@@ -53,6 +53,15 @@ def whole_directory(final: Path) -> Iterator[Path]:
     _flush_to_disk(final.parent)
 
 
+def remove_unfinished(root: Path) -> None:
+    """Remove what killed processes left beside its place under a directory to which nobody else writes now."""
+    for path in list(root.rglob(".*.new")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _flush_to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
 
+from worldr1.data.atomic import remove_unfinished
 from worldr1.recipes import Recipe, load_recipe, save_recipe
 from worldr1.rl.distributed import World, joined
 from worldr1.rl.full_disk import full_disk_told
@@ -104,6 +105,8 @@ def _train(
 
     logger.info("run directory %s", run.root)
     if resume:
+        if world.main:
+            remove_unfinished(run.root)
         require_same_base(run, recipe)
     parts = assemble(recipe, world)
     if world.main:
