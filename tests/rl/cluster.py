@@ -16,18 +16,23 @@ from pathlib import Path
 
 import torch
 import torch.distributed.fsdp
-from toy import ToyPolicy, toy_recipe, toy_trainer
+from threaded_pool import Shades, ThreadWorkers, threaded_pool
+from toy import Brightness, ToyPolicy, toy_recipe, toy_trainer
 
 from worldr1.policy.base import Policy
 from worldr1.policy.sharding import local
 from worldr1.recipes import Recipe
+from worldr1.rewards.types import Composer
 from worldr1.rl.distributed import joined
 from worldr1.rl.run import RunDirectory
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume."""
+    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume.
+
+    `scored` says by whom: "toy" by its own reward, "here" by that of the threaded pool, "pool" by a pool per process.
+    """
 
     run: str
     size: int
@@ -39,6 +44,7 @@ class Job:
     adapter: str = "lora"
     scale: str = "group"
     dtype: str = "float32"
+    scored: str = "toy"
 
 
 def write_jobs(path: Path, jobs: list[Job]) -> None:
@@ -55,6 +61,7 @@ def recipe_of(job: Job) -> Recipe:
     content["evaluation"] |= {"every": 7, "prompts": 3, "videos": 2}
     content["checkpoint"] |= {"every": 5}
     content["model"] |= {"adapter": job.adapter}
+    content["sampling"] |= {"micro_batch": None if job.scored == "toy" else 3}
     if job.pipeline:
         content["optimiser"] |= {"lr": 1e-3}
         content["schedule"] |= {"group_size": 2}
@@ -83,7 +90,13 @@ def train(job: Job) -> None:
             policy.shard(world.mesh())  # type: ignore[attr-defined]
             if job.pipeline:
                 _check_share(policy.pipeline.transformer, world.size)  # type: ignore[attr-defined]
-        toy_trainer(recipe, run, policy, world=world).fit(job.goes_on is not None)
+        toy_trainer(recipe, run, policy, reward_of(job), world).fit(job.goes_on is not None)
+
+
+def reward_of(job: Job) -> Composer:
+    if job.scored == "toy":
+        return Brightness()
+    return Shades() if job.scored == "here" else threaded_pool(ThreadWorkers(Shades()), batch=2)
 
 
 def _check_share(network: torch.nn.Module, processes: int) -> None:

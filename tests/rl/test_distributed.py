@@ -139,6 +139,14 @@ def test_a_wan_pipeline_learns_the_same_by_any_number_of_processes(
         torch.testing.assert_close(loaded[1][name], tensor, rtol=1e-3, atol=1e-5)
 
 
+def test_every_process_has_a_pool_of_its_own(tmp_path: Path) -> None:
+    here = Job(str(tmp_path / "here"), 1, objective="grpo", scored="here")
+    pools = replace(here, run=str(tmp_path / "pools"), size=2, strategy="fsdp", scored="pool")
+    _run(tmp_path, [here, pools])
+    _same_metrics(tmp_path / "here", tmp_path / "pools")
+    _same_weights(tmp_path / "here", tmp_path / "pools")
+
+
 def test_groups_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"schedule\.groups is 4, which 3 processes cannot share"):
         toy_trainer(recipe_of(Job("", 3)), RunDirectory(tmp_path), world=World(0, 3))
