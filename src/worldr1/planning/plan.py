@@ -9,7 +9,7 @@ from worldr1.planning.evaluations import Evaluations, Preserved, count_evaluatio
 from worldr1.planning.meter import Reading
 from worldr1.planning.rewards import RewardCost, reward_costs
 from worldr1.planning.shapes import PipelineShape, parameters_of, shape_of, trainable_parameters
-from worldr1.planning.work import measure_decode, measure_forward, measure_held, measure_training
+from worldr1.planning.work import measure_decode, measure_forward, measure_training
 from worldr1.recipes.settings import Recipe
 from worldr1.recipes.weights import Weights, required_weights
 from worldr1.rl.assemble_policy import training_device
@@ -148,12 +148,12 @@ def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS, dynamic_prom
     checkpointing = model.gradient_checkpointing
     if checkpointing is None:
         checkpointing = training_device() == "cuda"
-    chosen = checkpointed if checkpointing else plain
-    training = chosen.peak * graphs
-    if preserved is not None:
-        held = measure_held(shape, model, clip, checkpointing).peak * graphs
-        beside = min(preserved.per_update, recipe.sampling.micro_batch or preserved.per_update)
-        training = max(training, held + chosen.peak * beside * guided)
+    training = (checkpointed if checkpointing else plain).peak
+    if preserved is None:
+        training *= graphs
+    else:  # the last term's gradients wait until those of the preservation are there
+        kept = min(preserved.per_update, recipe.sampling.micro_batch or preserved.per_update)
+        training = training * max(graphs, kept * guided) + 4.0 * parameters["trained"]
     decode = measure_decode(shape, model, clip)
     seconds, seconds_once = _seconds(recipe, evaluations, forward, decode, rewards, matrix_tflops)
     return Plan(

@@ -26,11 +26,6 @@ def measure_training(shape: PipelineShape, model: ModelSettings, clip: ClipSetti
     return _over_layers(shape, lambda layers: _evaluate(shape, model, clip, layers, checkpointing, backward=True))
 
 
-def measure_held(shape: PipelineShape, model: ModelSettings, clip: ClipSettings, checkpointing: bool) -> Reading:
-    """One evaluation with gradient for one video, whose backward pass is still to come."""
-    return _over_layers(shape, lambda layers: _evaluate(shape, model, clip, layers, checkpointing))
-
-
 def measure_decode(shape: PipelineShape, model: ModelSettings, clip: ClipSettings) -> Reading:
     """The decoding of one video in float32."""
     policy = shape.build_policy(model, layers=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -23,10 +23,11 @@ from worldr1.rl.checkpoint import load_checkpoint, newest_intact, save_checkpoin
 from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
 from worldr1.rl.ema import Ema, warm_decay
+from worldr1.rl.gradients import Told, add_gradients, add_gradients_before
 from worldr1.rl.health import require_finite, warn_of_ratios
 from worldr1.rl.held_out import HeldOut
 from worldr1.rl.metrics import MetricsWriter, Value
-from worldr1.rl.objectives import LossTerm, Objective, summarise
+from worldr1.rl.objectives import Objective, summarise
 from worldr1.rl.preserve import preservation_of
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.schedule import PhaseSchedule
@@ -246,13 +247,15 @@ class Trainer:
         for group in self._state.optimiser.param_groups:
             group["lr"] = rate
         draws = step_draws(Stream.LOSS, recipe.seed, step, len(made), first)
-        terms: list[tuple[Mapping[str, float], int]] = []
+        terms: Told = []
         norms = []
         self._state.optimiser.zero_grad(set_to_none=True)
         for term in parts.objective.losses(parts.policy, made, conditioning, advantages.values, draws):
             if term.end_of_update and self._preservation is not None:
-                terms += _backward(self._preservation.losses(parts.policy, step))
-            terms += _backward([term])
+                kept = self._preservation.losses(parts.policy, step)
+                terms += add_gradients_before(term, kept, parts.policy.trainable_parameters())
+            else:
+                terms += add_gradients([term])
             if term.end_of_update:
                 norms.append(self._descend(step))
         parts.objective.after_step(parts.policy)
@@ -297,15 +300,6 @@ def learning_rate(settings: OptimiserSettings, step: int, total_steps: int) -> f
     rise = min(1.0, (step + 1) / (settings.warmup_steps + 1))
     fall = 1.0 - (1.0 - settings.final_lr) * min(1.0, step / max(1, total_steps - 1))
     return settings.lr * rise * fall
-
-
-def _backward(losses: Iterable[LossTerm]) -> list[tuple[Mapping[str, float], int]]:
-    """Add the gradients of losses, one graph at a time; gives their statistics and weights."""
-    told = []
-    for term in losses:
-        term.loss.backward()
-        told.append((term.statistics, term.weight))
-    return told
 
 
 def _group_std(rewards: Tensor, group_size: int) -> float:
