@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worldr1.data import atomic
-from worldr1.data.atomic import write_text
+from worldr1.data.atomic import remove_unfinished, whole_directory, write_text
 
 
 def test_a_text_is_written_whole_and_replaces_what_was_there(tmp_path: Path) -> None:
@@ -40,3 +40,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypa
         write_text(path, "\ud800")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_directory_whose_filling_fails_is_not_there_and_the_old_one_is(tmp_path: Path) -> None:
+    with whole_directory(tmp_path / "d") as folder:
+        (folder / "a").touch()
+    with pytest.raises(OSError, match="no such"), whole_directory(tmp_path / "d") as folder:
+        os.rename(folder / "no such", folder / "b")
+    assert os.listdir(tmp_path) == ["d"]
+    assert os.listdir(tmp_path / "d") == ["a"]
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a" / ".d.new" / "deep").mkdir(parents=True)
+    for name in ("a/.t.txt.123.new", "a/t.new", "a/.hidden", "a/.d.new/x"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert sorted(os.listdir(tmp_path / "a")) == [".hidden", "t.new"]

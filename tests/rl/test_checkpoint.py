@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from worldr1.rl import checkpoint as module
 from worldr1.rl.checkpoint import (
     Checkpoint,
     list_checkpoints,
     load_checkpoint,
+    newest_intact,
     optimiser_tensors,
     restore_optimiser,
     save_checkpoint,
+    verify_checkpoint,
 )
 
 
@@ -70,6 +74,85 @@ def test_a_missing_or_damaged_checkpoint_is_told(tmp_path: Path) -> None:
     (path / "state.json").write_text("{")
     with pytest.raises(ValueError, match=r"state\.json is damaged"):
         load_checkpoint(path)
+
+
+def _flip(path: Path, place: int = -1) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_byte_that_flipped_is_found_in_any_file(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, _checkpoint(1))
+    for file in sorted(path.iterdir()):
+        for place in range(0, file.stat().st_size, 7):
+            verify_checkpoint(path)
+            _flip(file, place)
+            with pytest.raises(ValueError, match="is damaged"):
+                verify_checkpoint(path)
+            _flip(file, place)
+
+
+def test_the_checksums_are_those_of_sha256sum(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, _checkpoint(1))
+    lines = (path / "SHA256SUMS").read_text().splitlines()
+    expected = [f"{sha256((path / name).read_bytes()).hexdigest()}  {name}" for name in (line[66:] for line in lines)]
+    assert lines == expected
+    assert sorted(line[66:] for line in lines) == ["state.json", "state.safetensors"]
+
+
+def test_without_checksums_as_older_versions_wrote_it_is_taken_by_its_form(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, _checkpoint(1))
+    (path / "SHA256SUMS").unlink()
+    assert newest_intact(tmp_path) == path
+    (path / "state.safetensors").write_bytes((path / "state.safetensors").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="no checkpoint is intact"):
+        newest_intact(tmp_path)
+
+
+def test_going_on_from_an_older_one_is_told_in_one_sentence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert newest_intact(tmp_path / "none") is None
+    older = save_checkpoint(tmp_path, _checkpoint(4))
+    newer = save_checkpoint(tmp_path, _checkpoint(9))
+    assert newest_intact(tmp_path) == newer
+    assert not caplog.records
+    _flip(newer / "state.safetensors")
+    assert newest_intact(tmp_path) == older
+    [record] = caplog.records
+    assert "step-00000009/state.safetensors is damaged" in record.message
+    assert "going on from step-00000004, so 5 steps are run again" in record.message
+    (older / "state.json").unlink()
+    with pytest.raises(ValueError, match=r"no checkpoint is intact: .*damaged.*missing.*; put one back.*remove"):
+        newest_intact(tmp_path)
+
+
+def test_what_is_read_back_otherwise_than_written_replaces_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, _checkpoint(1), keep=1)
+
+    def other(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        save_file({**tensors, "a": tensors["a"] + 1}, path)
+
+    monkeypatch.setattr(module, "save_file", other)
+    with pytest.raises(OSError, match="read back otherwise than written, in a"):
+        save_checkpoint(tmp_path, _checkpoint(2), keep=1)
+    assert [load_checkpoint(path).step for path in list_checkpoints(tmp_path)] == [1]
+    assert os.listdir(tmp_path) == ["step-00000001"]
+
+
+def test_nan_is_read_back_as_written(tmp_path: Path) -> None:
+    tensor = torch.tensor([torch.nan, -0.0])
+    loaded = load_checkpoint(save_checkpoint(tmp_path, Checkpoint(0, {"t": tensor}, {}))).tensors["t"]
+    assert loaded.view(torch.int32).tolist() == tensor.view(torch.int32).tolist()
+
+
+def test_damaged_ones_of_later_steps_do_not_push_out_good_ones(tmp_path: Path) -> None:
+    for step in (2, 4, 6):
+        save_checkpoint(tmp_path, _checkpoint(step), keep=3)
+    _flip(tmp_path / "step-00000006" / "state.safetensors")
+    save_checkpoint(tmp_path, _checkpoint(5), keep=2)
+    assert [load_checkpoint(path).step for path in list_checkpoints(tmp_path)] == [4, 5]
 
 
 def test_an_optimiser_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
