@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 
 from toy_policies import LinearPolicy
+from worldr1.camera.trajectory import Trajectory
+from worldr1.recipes.settings import NoiseSettings
 from worldr1.rl import DiffusionNFT, FlowGRPO, GRPOSettings, NFTSettings, Objective, summarise
+from worldr1.rl.batch import noise_law
 from worldr1.rl.draws import step_draws
 from worldr1.rl.seeds import Stream
 from worldr1.sampling import Rollout, rollout
@@ -91,3 +94,21 @@ def test_shares_of_a_loss_add_up_to_it(name: str, micro_batch: int | None) -> No
         assert sum(share[1][update] for share in shares) == pytest.approx(whole[1][update], rel=1e-4)
     together = summarise([entry for share in shares for entry in share[2]])
     assert together == pytest.approx(summarise(whole[2]), rel=1e-4)
+
+
+@pytest.mark.parametrize("strength", [0.0, 1.0])
+def test_noise_anew_has_the_law_that_sampling_starts_from(strength: float) -> None:
+    """A fixed camera at strength 1 carries the first frame's noise into all others; at 0 frames are independent."""
+    shape, fixed = (4, 6, 8, 8), Trajectory.from_prompt("camera fixed. a red box", 21)
+    law = noise_law([fixed] * 6, shape, NoiseSettings(strength=strength))
+    whole = replace(step_draws(Stream.LOSS, 5, 3, 6), law=law)
+    noise = torch.cat([whole.noise(range(6), shape), whole.noise(range(6), shape)])
+    first, last = noise[:, :, 0].flatten(), noise[:, :, -1].flatten()
+    assert abs(float(torch.corrcoef(torch.stack([first, last]))[0, 1]) - strength) < 4 * len(first) ** -0.5 + 1e-6
+    assert abs(float(noise.std()) - 1) < 4 * (2 * len(first)) ** -0.5
+    assert abs(float(torch.corrcoef(noise[:, :, 0].flatten(1))[0, 1:].abs().max())) < 5 * (4 * 64) ** -0.5
+    share = replace(step_draws(Stream.LOSS, 5, 3, 2, first=4), law=law)
+    assert torch.equal(share.noise([1], shape), noise[5:6])
+    assert torch.equal(
+        replace(step_draws(Stream.LOSS, 5, 3, 6), law=law).rows(slice(4, 6)).noise([1], shape), noise[5:6]
+    )

@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from toy import PROMPTS, Brightness, ToyPolicy, toy_recipe, toy_trainer
 
 from tiny_pipeline_parts import build_tiny_pipeline
+from worldr1.policy.base import Conditioning
 from worldr1.policy.wan import LoraSettings, WanPolicy
 from worldr1.recipes.settings import NoiseSettings, OptimiserSettings
 from worldr1.rewards.types import Sample, Scores
-from worldr1.rl.batch import fixed_batch, training_batch
+from worldr1.rl.batch import TrainingPrompts, fixed_batch, training_batch
 from worldr1.rl.checkpoint import list_checkpoints, load_checkpoint
 from worldr1.rl.metrics import TIME_PREFIX, read_metrics
 from worldr1.rl.run import RunDirectory
@@ -80,6 +82,26 @@ def test_what_a_run_leaves_behind(tmp_path: Path) -> None:
         assert not torch.equal(tensor, policy.state_dict()[name])
 
 
+def test_training_noise_moves_with_the_camera_as_that_of_sampling(tmp_path: Path) -> None:
+    """Both losses see noised videos as sampling does: a fixed camera at strength 1 has one noise in all frames."""
+    seen = []
+
+    class Watching(ToyPolicy):
+        def velocity(self, latents: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+            if torch.is_grad_enabled():
+                seen.extend(latents[sigma > 0.8].detach())
+            return super().velocity(latents, sigma, conditioning)
+
+    prompts = TrainingPrompts(["camera fixed. a red box"], ["camera fixed. a blue box falling"])
+    recipe = toy_recipe(total_steps=5)
+    recipe = recipe.model_copy(update={"noise": recipe.noise.model_copy(update={"strength": 1.0})})
+    trainer = toy_trainer(recipe, RunDirectory(tmp_path), Watching(), prompts=prompts)
+    trainer.fit()
+    alike = [float(torch.corrcoef(sample.transpose(0, 1).flatten(1))[0, 1]) for sample in seen]
+    assert len(alike) >= 10
+    assert sum(alike) / len(alike) > 0.8
+
+
 def test_the_result_is_extrapolated_and_training_does_not_know(tmp_path: Path) -> None:
     weights, states = {}, {}
     base = ToyPolicy().state_dict()
@@ -117,6 +139,24 @@ def test_resuming_repeats_the_uninterrupted_run_bit_for_bit(objective: str, stop
         torch.equal(tensor, load_file(cut.lora / "toy.safetensors")[name])
         for name, tensor in load_file(whole.lora / "toy.safetensors").items()
     )
+
+
+def test_a_run_asked_to_stop_saves_what_is_done_and_goes_on(tmp_path: Path) -> None:
+    recipe, whole, cut = toy_recipe(total_steps=4), RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "cut")
+    assert not toy_trainer(recipe, whole).fit()
+    for done in (0, 1, 3, 4):
+        asked = iter([False] * (done - _steps(cut)) + [True])
+        assert toy_trainer(recipe, cut, stopping=lambda asked=asked: next(asked)).fit(resume=done > 0)
+        assert _steps(cut) == done
+        assert not cut.lora.exists()
+    assert not toy_trainer(recipe, cut).fit(resume=True)
+    assert _without_time(cut.metrics) == _without_time(whole.metrics)
+    assert cut.lora.exists()
+
+
+def _steps(run: RunDirectory) -> int:
+    checkpoints = list_checkpoints(run.checkpoints)
+    return load_checkpoint(checkpoints[-1]).step if checkpoints else 0
 
 
 def test_a_process_cut_off_at_random_moments_ends_with_the_same_metrics(tmp_path: Path) -> None:

@@ -162,13 +162,14 @@ def toy_trainer(
     reward: Composer | None = None,
     world: World | None = None,
     stopping: Callable[[], bool] = lambda: False,
+    prompts: TrainingPrompts | None = None,
 ) -> Trainer:
     policy = policy or ToyPolicy()
     parts = Parts(
         policy,
         objective_of(recipe, policy),
         reward or Brightness(),
-        PROMPTS,
+        prompts or PROMPTS,
         ["camera pull left. a cup", "a cup, spinning"],
     )
     return Trainer(recipe, parts, run, world, stopping)

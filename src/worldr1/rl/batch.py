@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,10 +96,17 @@ def _choose(prompts: Sequence[str], groups: int, seed: int, step: int) -> list[s
     return chosen
 
 
+def noise_law(trajectories: Sequence[Trajectory], shape: Shape, noise: NoiseSettings) -> Callable[[int, int], Tensor]:
+    """Initial noise [C, T, H, W] of the sample ``row``, whose camera is ``trajectories[row]``, by a seed."""
+
+    def law(row: int, seed: int) -> Tensor:
+        return wrap_noise(trajectories[row], shape=shape, seed=seed, strength=noise.strength, law=noise.law)
+
+    return law
+
+
 def _batch(prompts: Sequence[str], seeds: Sequence[int], frames: int, shape: Shape, noise: NoiseSettings) -> Batch:
     trajectories = tuple(Trajectory.from_prompt(prompt, frames) for prompt in prompts)
-    latents = [
-        wrap_noise(trajectory, shape=shape, seed=seed, strength=noise.strength, law=noise.law)
-        for trajectory, seed in zip(trajectories, seeds, strict=True)
-    ]
+    law = noise_law(trajectories, shape, noise)
+    latents = [law(row, seed) for row, seed in enumerate(seeds)]
     return Batch(tuple(prompts), trajectories, torch.stack(latents))

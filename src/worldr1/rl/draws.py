@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,19 +19,29 @@ class Draws:
         shared: for what concerns the whole batch; every process draws the same numbers from it.
         members: one for each of the B samples that are here.
         first: place of the first of them in the whole batch.
+        law: initial noise [C, T, H, W] of the sample ``row`` of those that are here, by a seed; None is white noise.
     """
 
     shared: torch.Generator
     members: tuple[torch.Generator, ...]
     first: int = 0
+    law: Callable[[int, int], Tensor] | None = None
 
     def rows(self, part: slice) -> Draws:
         """Those of some of the samples; ``part`` counts from the first that is here."""
-        return Draws(self.shared, self.members[part], self.first + (part.start or 0))
+        start, law = part.start or 0, self.law
+        shifted = None if law is None else lambda row, seed: law(start + row, seed)
+        return Draws(self.shared, self.members[part], self.first + start, shifted)
 
     def normal(self, rows: Iterable[int], shape: Sequence[int]) -> Tensor:
         """Standard normal numbers [R, *shape] on the CPU, row by row from the generators of the samples ``rows``."""
         return torch.stack([torch.randn(tuple(shape), generator=self.members[row]) for row in rows])
+
+    def noise(self, rows: Iterable[int], shape: Sequence[int]) -> Tensor:
+        """Noise [R, *shape] on the CPU of the law that the samples ``rows`` started from, drawn anew."""
+        if self.law is None:
+            return self.normal(rows, shape)
+        return torch.stack([self.law(row, _seed(self.members[row])) for row in rows])
 
 
 def step_draws(stream: Stream, seed: int, step: int, count: int, first: int = 0) -> Draws:
@@ -41,3 +51,7 @@ def step_draws(stream: Stream, seed: int, step: int, count: int, first: int = 0)
     """
     members = tuple(generator(stream, seed, step, place) for place in range(first, first + count))
     return Draws(generator(stream, seed, step), members, first)
+
+
+def _seed(members: torch.Generator) -> int:
+    return int(torch.randint(2**31, (1,), generator=members))

@@ -79,8 +79,9 @@ class DiffusionNFT:
     ) -> Iterator[LossTerm]:
         """mean [ r |x0+ - x0|^2 / w+ + (1 - r) |x0- - x0|^2 / w- ] / beta + penalty |v - v_base|^2.
 
-        x0+ and x0- are estimates from x_t = (1 - t) x0 + t eps with velocities v+ = beta v + (1 - beta) v_old and
-        v- = (1 + beta) v_old - beta v; w = mean |estimate - x0| without gradient; means over valid samples and times.
+        x0+ and x0- are estimates from x_t = (1 - t) x0 + t eps, eps of the law that rollouts start from, with
+        velocities v+ = beta v + (1 - beta) v_old and v- = (1 + beta) v_old - beta v; w = mean |estimate - x0| without
+        gradient; means over valid samples and times.
         """
         s = self.settings
         here = slice(draws.first, draws.first + len(rollout))
@@ -127,7 +128,7 @@ class DiffusionNFT:
         good = (certainty + 0.5).clamp(0, 1).to(x0.device)
         t = times[rows].to(x0.device)
         level = t.reshape(-1, *[1] * (x0.ndim - 1))
-        eps = (draws.normal(rows.tolist(), x0.shape[1:]) if len(valid) else torch.zeros(x0.shape)).to(x0.device)
+        eps = (draws.noise(rows.tolist(), x0.shape[1:]) if len(valid) else torch.zeros(x0.shape)).to(x0.device)
         x = (1 - level) * x0 + level * eps
 
         with torch.no_grad():

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from worldr1.camera.trajectory import Trajectory
 from worldr1.data.atomic import whole_directory
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
 from worldr1.rewards.types import Composer
-from worldr1.rl.batch import fixed_batch
+from worldr1.rl.batch import fixed_batch, noise_law
 from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
 from worldr1.rl.nft import stratified_times
@@ -106,7 +108,7 @@ class Preservation:
     """The loss that keeps the policy near the base's samples of dynamic prompts.
 
     Args:
-        recipe: `preserve`, `sampling.micro_batch` and seed are used.
+        recipe: `preserve`, clip, noise, `sampling.micro_batch` and seed are used.
         prompts: of the samples.
         latents: the samples [N, C, t, h, w], as of `base_samples`.
         world: the processes that share the work; None is this one alone.
@@ -114,6 +116,7 @@ class Preservation:
 
     def __init__(self, recipe: Recipe, prompts: Sequence[str], latents: Tensor, world: World | None = None) -> None:
         self._settings, self._seed = recipe.preserve, recipe.seed
+        self._frames, self._noise = recipe.clip.frames, recipe.noise
         self._micro_batch = recipe.sampling.micro_batch
         self._prompts, self._latents, self._world = prompts, latents, world or World()
 
@@ -121,7 +124,7 @@ class Preservation:
         """weight |v(x_t, t) - kept|^2, mean over a few samples and their elements, in micro-batches.
 
         kept = own (eps - x0) + (1 - own) v_base(x_t, t) at x_t = (1 - t) x0 + t eps, with `preserve.own`, base samples
-        x0 chosen by (seed, step), and t spread over [0.05, 1]. The losses
+        x0 chosen by (seed, step), t spread over [0.05, 1], and eps of the law that sampling starts from. The losses
         of all processes add up to it; where samples cannot be shared out evenly, the last comes again and counts 0.
         """
         s = self._settings
@@ -131,10 +134,12 @@ class Preservation:
         chosen = torch.randperm(len(self._latents), generator=draws.shared)[:count]
         places = torch.tensor(here).clamp(max=count - 1)
         rows, times = chosen[places], stratified_times(count, 1, _TIME_RANGE, draws.shared)[0, places]
+        trajectories = [Trajectory.from_prompt(self._prompts[int(row)], self._frames) for row in rows]
+        draws = replace(draws, law=noise_law(trajectories, self._latents.shape[1:], self._noise))
         for part in chunks(len(here), self._micro_batch):
             x0, t = self._latents[rows[part]].to(policy.device), times[part].to(policy.device)
             level = t.reshape(-1, *[1] * (x0.ndim - 1))
-            eps = draws.normal(range(part.start, part.stop), x0.shape[1:]).to(policy.device)
+            eps = draws.noise(range(part.start, part.stop), x0.shape[1:]).to(policy.device)
             x = (1 - level) * x0 + level * eps
             text = policy.encode([self._prompts[int(row)] for row in rows[part]])
             kept = eps - x0

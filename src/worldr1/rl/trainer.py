@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,10 +18,10 @@ from worldr1.policy.sharding import whole
 from worldr1.recipes.settings import OptimiserSettings, Recipe
 from worldr1.rewards.types import Composer
 from worldr1.rl.advantage import Advantages, group_advantages
-from worldr1.rl.batch import TrainingPrompts, training_batch
+from worldr1.rl.batch import TrainingPrompts, noise_law, training_batch
 from worldr1.rl.checkpoint import load_checkpoint, newest_intact, save_checkpoint
 from worldr1.rl.distributed import World
-from worldr1.rl.draws import step_draws
+from worldr1.rl.draws import Draws, step_draws
 from worldr1.rl.ema import Ema, warm_decay
 from worldr1.rl.gradients import Told, add_gradients, add_gradients_before
 from worldr1.rl.health import require_finite, warn_of_ratios
@@ -218,7 +218,9 @@ class Trainer:
         if advantages.missing == len(advantages.values):
             raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
-        learned = self._update(made.rollout, conditioning, advantages, step, first)
+        law = noise_law(batch.trajectories, batch.noise.shape[1:], recipe.noise)
+        draws = replace(step_draws(Stream.LOSS, recipe.seed, step, len(batch.prompts), first), law=law)
+        learned = self._update(made.rollout, conditioning, advantages, step, draws)
         ended = time.perf_counter()
         values: dict[str, Value] = {
             "phase": phase.kind,
@@ -239,14 +241,13 @@ class Trainer:
         return values
 
     def _update(
-        self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int, first: int
+        self, made: Rollout, conditioning: Conditioning, advantages: Advantages, step: int, draws: Draws
     ) -> dict[str, Value]:
-        """All optimiser steps on one rollout, whose first sample is the batch's `first`. Returns averages of it."""
+        """All optimiser steps on one rollout. Returns averages of what they tell."""
         recipe, parts = self._recipe, self._parts
         rate = learning_rate(recipe.optimiser, step, recipe.schedule.total_steps)
         for group in self._state.optimiser.param_groups:
             group["lr"] = rate
-        draws = step_draws(Stream.LOSS, recipe.seed, step, len(made), first)
         terms: Told = []
         norms = []
         self._state.optimiser.zero_grad(set_to_none=True)
