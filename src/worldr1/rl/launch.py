@@ -19,13 +19,14 @@ logger = logging.getLogger(__name__)
 MAY_CHANGE = (
     "schedule.total_steps",
     "schedule.max_minutes",
+    "optimiser.extrapolate",
     "checkpoint.every",
     "checkpoint.keep",
     "evaluation.videos",
     "parallel.strategy",
     "pool.*",
 )
-"""Settings that a resumed run may change; all others decide what its metrics would have been."""
+"""Settings that a resumed run may change; all others decide how it learns."""
 
 
 def start(recipe: Recipe, root: Path, stopping: Callable[[], bool] = lambda: False) -> bool:
