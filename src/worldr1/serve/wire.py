@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from torch import Tensor
@@ -18,13 +18,8 @@ METRICS_PATH = "/metrics"
 KEY_HEADER = "Idempotency-Key"
 TENSOR_NAME = "video"
 
-
-def _matrices(side: int) -> dict[str, Any]:
-    row = {"type": "array", "items": {"type": "number"}, "minItems": side, "maxItems": side}
-    return {"type": "array", "items": {"type": "array", "items": row, "minItems": side, "maxItems": side}}
-
-
-_POSES = WithJsonSchema(_matrices(4))
+_ROW = {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4}
+_POSES = WithJsonSchema({"type": "array", "items": {"type": "array", "items": _ROW, "minItems": 4, "maxItems": 4}})
 _MOVES = WithJsonSchema({"type": "array", "items": {"type": "string", "enum": ALL_MOVES}, "maxItems": MAX_MOVES})
 """What the document tells of them; `sample` checks it, with sentences of its own."""
 
