@@ -37,6 +37,7 @@ def load_pipeline(
     device: str = "cpu",
     text_encoder: bool = True,
     transformer_dtype: torch.dtype | None = None,
+    lora_scale: float = 1.0,
 ) -> Any:
     """Load a diffusers pipeline of a class that a policy stands over (`WanPipeline`, `CogVideoXPipeline`).
 
@@ -48,14 +49,19 @@ def load_pipeline(
         device: where it shall run.
         text_encoder: load it too; without, the pipeline's is None until another is put there.
         transformer_dtype: of the transformer alone, where it shall differ from `dtype`.
+        lora_scale: weight of the adapter, the run's or `lora`; above 1 it extrapolates what was trained.
 
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
-        ValueError: the pipeline is of another class, or the adapter is damaged or does not fit.
+        ValueError: the pipeline is of another class, the adapter is damaged or does not fit, or there is none to scale.
     """
     base, trained = base_and_adapter(name)
     where, lora = _directory_or_hub_name(str(base)), lora or trained
     adapter = None if lora is None else find_lora(Path(lora))
+    if adapter is None and lora_scale != 1.0:
+        raise ValueError(
+            f"{name} has no adapter that a scale of {lora_scale} could apply to; give one, or leave it out"
+        )
     from diffusers import DiffusionPipeline
 
     adapter_of(DiffusionPipeline.load_config(where)["_class_name"])
@@ -64,7 +70,7 @@ def load_pipeline(
     pipeline = DiffusionPipeline.from_pretrained(where, torch_dtype=dtypes, **without)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
-        load_lora(pipeline, adapter)
+        load_lora(pipeline, adapter, lora_scale)
     return pipeline.to(device)
 
 

@@ -43,6 +43,7 @@ class Provenance(BaseModel):
     worldr1: str
     model: str
     lora: str | None
+    lora_scale: float = 1.0
     weights: str
     prompt: str
     seed: int
@@ -77,7 +78,12 @@ class Provenance(BaseModel):
 
 
 def describe(
-    selection: Selection, pipeline: WanPipeline, model: str, lora: Path | None = None, fps: int = 8
+    selection: Selection,
+    pipeline: WanPipeline,
+    model: str,
+    lora: Path | None = None,
+    fps: int = 8,
+    lora_scale: float = 1.0,
 ) -> Provenance:
     """How the video of a selection was made.
 
@@ -87,6 +93,7 @@ def describe(
         model: by which `load_pipeline` finds the pipeline again.
         lora: adapter on it.
         fps: frames per second of the file.
+        lora_scale: weight of the adapter.
     """
     from worldr1 import __version__
 
@@ -96,6 +103,7 @@ def describe(
         worldr1=__version__,
         model=model,
         lora=None if lora is None else str(lora),
+        lora_scale=lora_scale,
         weights=fingerprint(pipeline),
         prompt=shot.prompt,
         seed=shot.seed,

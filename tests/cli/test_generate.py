@@ -78,8 +78,11 @@ def test_an_adapter_is_named_in_the_file_and_put_on_again(
             parameter.add_(0.1)
     policy.save(tmp_path / "adapter")
     plain = _run(model, tmp_path / "plain.mp4")
-    styled = _run(model, tmp_path / "styled.mp4", "--lora", str(tmp_path / "adapter"))
-    assert styled.lora == str(tmp_path / "adapter")
+    words = ("--lora", str(tmp_path / "adapter"))
+    weak = _run(model, tmp_path / "weak.mp4", *words)
+    styled = _run(model, tmp_path / "styled.mp4", *words, "--lora-scale", "1.5")
+    assert (tmp_path / "weak.mp4").read_bytes() != (tmp_path / "styled.mp4").read_bytes()
+    assert (styled.lora, weak.lora_scale, styled.lora_scale) == (str(tmp_path / "adapter"), 1.0, 1.5)
     assert styled.weights != plain.weights
     assert main(["generate", "--from", str(tmp_path / "styled.mp4"), "-o", str(tmp_path / "b.mp4")]) == 0
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "styled.mp4").read_bytes()
@@ -96,6 +99,7 @@ def test_an_adapter_is_named_in_the_file_and_put_on_again(
         (["--from", "a.mp4", "--seed", "3"], "leave out --seed"),
         ([PROMPT, "--scene-depth", "2"], "goes with --trajectory"),
         ([PROMPT, "--judge", "tiny"], "goes with --best-of"),
+        (["--from", "a.mp4", "--lora-scale", "2"], "leave out --lora-scale"),
     ],
 )
 def test_wrong_usage_is_told(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,21 +32,21 @@ def _state(layout: str) -> dict[str, Tensor]:
     return {f"{name}.{ends[0]}.weight": down, f"{name}.{ends[1]}.weight": up, f"{name}.alpha": torch.tensor(ALPHA)}
 
 
-def _change(pipeline: Any, file: Path) -> Tensor:
+def _change(pipeline: Any, file: Path, scale: float = 1.0) -> Tensor:
     """What the adapter adds to the layer's weight."""
     eye, layer = torch.eye(WIDTH), pipeline.transformer.get_submodule(LAYER)
     before = layer(eye)
-    load_lora(pipeline, file)
+    load_lora(pipeline, file, scale)
     after = pipeline.transformer.get_submodule(LAYER)(eye)
     return (after - before).detach().T
 
 
-@pytest.mark.parametrize("layout", ["diffusers", "down and up"])
-def test_alphas_beside_the_matrices_are_kept(layout: str, tiny_pipeline: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("layout", "scale"), [("diffusers", 1.0), ("down and up", 1.0), ("diffusers", 1.5)])
+def test_alphas_beside_the_matrices_are_kept(layout: str, scale: float, tiny_pipeline: Any, tmp_path: Path) -> None:
     save_file(_state(layout), str(tmp_path / "style.safetensors"))
     down, up = _matrices()
-    change = _change(tiny_pipeline, find_lora(tmp_path))
-    torch.testing.assert_close(change, ALPHA / RANK * up @ down, atol=1e-4, rtol=1e-4)
+    change = _change(tiny_pipeline, find_lora(tmp_path), scale)
+    torch.testing.assert_close(change, scale * ALPHA / RANK * up @ down, atol=1e-4, rtol=1e-4)
 
 
 def test_alpha_in_diffusers_metadata_is_kept(tiny_pipeline: Any, tmp_path: Path) -> None:

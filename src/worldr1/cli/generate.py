@@ -28,6 +28,7 @@ def generate(
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",))] = Path("video.mp4"),
     model: str | None = None,
     lora: Path | None = None,
+    lora_scale: float | None = None,
     seed: int | None = None,
     trajectory: Path | None = None,
     scene_depth: float | None = None,
@@ -49,6 +50,7 @@ def generate(
         out: the .mp4 to write; how it was made is written into it.
         model: 'tiny' (when not given), a run directory, a diffusers directory or a hub name.
         lora: directory or .safetensors file of an adapter to put on the model.
+        lora_scale: weight of the adapter, 1 when not given; above 1 it extrapolates what was trained.
         seed: of the initial noise, 0 when not given; candidate n of --best-of takes seed + n.
         trajectory: camera path to take instead of the prompt's: .json, RealEstate10K .txt, or a COLMAP text folder.
         scene_depth: distance to what the video is about, in the unit of --trajectory; 1 when not given.
@@ -65,6 +67,7 @@ def generate(
     """
     options = {
         "PROMPT": prompt,
+        "--lora-scale": lora_scale,
         "--seed": seed,
         "--trajectory": trajectory,
         "--scene-depth": scene_depth,
@@ -90,7 +93,8 @@ def generate(
 
     path = None if trajectory is None else _read_path(trajectory)
     chosen = _judge(judge)
-    pipeline = _load(model or "tiny", lora)
+    scale = 1.0 if lora_scale is None else lora_scale
+    pipeline = _load(model or "tiny", lora, scale)
     shot = plan_shot(
         pipeline,
         prompt or "",
@@ -108,7 +112,7 @@ def generate(
     from worldr1.provenance import attach, describe
 
     rate = fps or _USUAL_FPS
-    provenance = describe(selection, pipeline, model or "tiny", lora, rate)
+    provenance = describe(selection, pipeline, model or "tiny", lora, rate, scale)
     written = write_video(out, selection.video, fps=rate)
     attach(written, provenance)
     _finish(written, selection.shot.seed, len(selection.takes))
@@ -137,7 +141,8 @@ def _make_again(source: Path, out: Path, model: str | None, lora: Path | None) -
         lora = Path(provenance.lora)
     logger.info("the model of %s is %s", source, model or provenance.model)
     _use_threads(provenance)
-    pipeline = _load(model or provenance.model, lora)
+    scale = provenance.lora_scale if model is None or lora is not None else 1.0
+    pipeline = _load(model or provenance.model, lora, scale)
     _warn_of_differences(provenance, pipeline)
     selection = select(pipeline, provenance.shot, tell=_tell)
     written = write_video(out, selection.video, fps=provenance.fps)
@@ -170,13 +175,14 @@ def _warn_of_differences(provenance: Provenance, pipeline: WanPipeline) -> None:
             )
 
 
-def _load(model: str, lora: Path | None) -> WanPipeline:
+def _load(model: str, lora: Path | None, scale: float) -> WanPipeline:
     import torch
 
     from worldr1.pipelines import load_pipeline
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_pipeline(model, lora, torch.bfloat16 if device == "cuda" else torch.float32, device)
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    return load_pipeline(model, lora, dtype, device, lora_scale=scale)
 
 
 def _read_path(file: Path) -> Trajectory:

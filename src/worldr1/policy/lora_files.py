@@ -35,8 +35,8 @@ def find_lora(where: Path) -> Path:
     return found[0]
 
 
-def load_lora(pipeline: Any, file: Path) -> None:
-    """Put an adapter on a pipeline's transformer: W + (alpha / rank) B A.
+def load_lora(pipeline: Any, file: Path, scale: float = 1.0) -> None:
+    """Put an adapter on a pipeline's transformer: W + scale (alpha / rank) B A.
 
     A pipeline of two transformers (Wan2.2) finds the second one's adapter beside it, in SECOND_NAME, if there is one.
     Alpha is read from wherever the file has it: diffusers' metadata, or one ``.alpha`` beside each pair of matrices.
@@ -45,17 +45,18 @@ def load_lora(pipeline: Any, file: Path) -> None:
     Args:
         pipeline: to put it on.
         file: a .safetensors of diffusers, or of the trainers whose layout diffusers converts.
+        scale: diffusers' adapter weight; above 1 it extrapolates what was trained.
 
     Raises:
         ValueError: when the file is damaged, or is no adapter for this transformer.
     """
-    _load_into(pipeline, "transformer", file)
+    _load_into(pipeline, "transformer", file, scale)
     second = file.with_name(SECOND_NAME)
     if second.is_file() and second != file and getattr(pipeline, SECOND, None) is not None:
-        _load_into(pipeline, SECOND, second)
+        _load_into(pipeline, SECOND, second, scale)
 
 
-def _load_into(pipeline: Any, place: str, file: Path) -> None:
+def _load_into(pipeline: Any, place: str, file: Path, scale: float) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -73,8 +74,11 @@ def _load_into(pipeline: Any, place: str, file: Path) -> None:
             pipeline.load_lora_weights(str(file.parent), weight_name=file.name, use_safetensors=True, **chosen)
     except (KeyError, RuntimeError) as error:
         raise ValueError(f"{file} does not fit this model's transformer: {error}") from error
-    if not getattr(getattr(pipeline, place), "peft_config", None):
+    network = getattr(pipeline, place)
+    if not getattr(network, "peft_config", None):
         raise ValueError(f"{file} holds no adapter for this model's transformer")
+    if scale != 1.0:
+        network.set_adapters(network.active_adapters(), scale)
 
 
 def fold_alphas(state: dict[str, Tensor]) -> dict[str, Tensor]:
