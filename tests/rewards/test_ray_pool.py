@@ -101,6 +101,7 @@ def test_a_training_run_whose_workers_are_killed_at_random_writes_the_metrics_of
     tiny["schedule"] |= {"total_steps": 3, "main_steps": 2, "dynamic_steps": 1, "groups": 2, "group_size": 4}
     tiny["evaluation"] |= {"every": 0, "prompts": 2, "videos": 0}
     tiny["preserve"] |= {"weight": 0.0}
+    tiny["sampling"] |= {"micro_batch": 2}
     metrics = []
     for name, pool in (
         ("local", {"batch": 2}),
