@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from worldr1.cli.main import main
 from worldr1.recipes import Recipe, load_recipe, save_recipe
 from worldr1.rl import launch
 from worldr1.rl.launch import changes
+from worldr1.rl.preemption import SIGNALS
 
 _LAUNCH = Path(__file__).resolve().parents[1] / "launch"
 
@@ -87,3 +90,84 @@ def test_kuberay_has_room_for_the_trainer_and_for_the_workers_it_asks_for(
     for pods_there, workers in ((group["minReplicas"], pool.workers[0]), (group["maxReplicas"], pool.workers[1])):
         assert workers * pool.gpus <= pods_there * int(worker["nvidia.com/gpu"])
         assert workers * pool.cpus <= pods_there * int(worker["cpu"])
+
+
+def test_kuberay_asks_the_trainer_to_save_and_waits_for_it_before_the_head_is_stopped(
+    job: dict[str, Any], tmp_path: Path
+) -> None:
+    head = job["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    assert head["terminationGracePeriodSeconds"] >= 600
+    hook = head["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    command = [word.replace("/data", str(tmp_path)) for word in hook]
+    (tmp_path / "runs" / "small").mkdir(parents=True)
+    trainer = subprocess.Popen(
+        [sys.executable, "-c", _TRAINER], cwd=tmp_path / "runs" / "small", stdout=subprocess.PIPE, text=True
+    )
+    assert trainer.stdout is not None
+    assert trainer.stdout.readline() == "held\n"
+    assert subprocess.run(command).returncode == 0
+    assert (tmp_path / "runs" / "small" / "saved").exists()
+    assert trainer.wait() == 75
+    assert subprocess.run(command).returncode == 0
+
+
+_TRAINER = """
+import fcntl, os, signal, sys, time
+lock = open(".lock", "a+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.write(str(os.getpid()))
+lock.flush()
+def stop(*_):
+    time.sleep(0.2)
+    open("saved", "w").close()
+    sys.exit(75)
+signal.signal(signal.SIGUSR1, stop)
+print("held", flush=True)
+signal.pause()
+"""
+
+
+class Slurm:
+    """A directory in which `launch/slurm.sh` finds programs that tell what they were asked, and end as told."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name, lines in {
+            "srun": 'shift\nSLURM_PROCID=3 SLURM_LOCALID=1 SLURM_NTASKS=16 exec "$@"',
+            "scontrol": 'if [ "$1" = show ]; then echo node-1; echo node-2; else echo "$@" >> scontrol.txt; fi',
+            "python": 'echo "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR $TORCHELASTIC_RUN_ID $*" > told\nexit $CODE',
+        }.items():
+            (root / name).write_text(f"#!/bin/bash\n{lines}\n")
+            (root / name).chmod(0o755)
+
+    def submit(self, *words: str, code: int = 0) -> tuple[int, str]:
+        """The job's exit code and what each of its processes was told."""
+        known = {"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "node-[1-2]", "CODE": str(code)}
+        environment = {**os.environ, **known, "PATH": f"{self.root}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(["bash", str(_LAUNCH / "slurm.sh"), *words], cwd=self.root, env=environment)
+        return done.returncode, (self.root / "told").read_text().strip()
+
+    @property
+    def asked(self) -> list[str]:
+        """What the scheduler was asked to do."""
+        path = self.root / "scontrol.txt"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def test_slurm_queues_a_preempted_run_again_and_goes_on_with_it(tmp_path: Path) -> None:
+    slurm = Slurm(tmp_path)
+    train = "3 1 16 node-1 7 -m worldr1.cli.main train"
+    assert slurm.submit("tiny", "--seed", "2", code=75) == (75, f"{train} tiny --seed 2 --run runs/slurm-7")
+    assert slurm.asked == ["requeue 7"]
+    (tmp_path / "runs" / "slurm-7").mkdir(parents=True)
+    (tmp_path / "runs" / "slurm-7" / "recipe.yaml").touch()
+    assert slurm.submit("tiny", "--seed", "2") == (0, f"{train} --resume runs/slurm-7")
+    assert slurm.submit("--resume", "runs/other", code=1) == (1, f"{train} --resume runs/other")
+    assert slurm.asked == ["requeue 7"]
+
+
+def test_slurm_sends_a_signal_that_the_trainer_hears() -> None:
+    [line] = [line for line in (_LAUNCH / "slurm.sh").read_text().splitlines() if line.startswith("#SBATCH --signal=")]
+    name, _, seconds = line.removeprefix("#SBATCH --signal=").partition("@")
+    assert signal.Signals[f"SIG{name}"] in SIGNALS
+    assert int(seconds) >= 600

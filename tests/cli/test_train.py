@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from worldr1.cli.main import main
 from worldr1.recipes import Recipe, load_recipe, save_recipe
 from worldr1.rl import launch
 from worldr1.rl.launch import changes
+from worldr1.rl.run import RunDirectory
 
 
 class Calls(list[tuple[Recipe, Path, bool]]):
@@ -93,3 +99,55 @@ def test_interruption_tells_how_to_go_on(
     monkeypatch.setattr(launch, "_train", interrupted)
     assert main(["train", "--run", str(tmp_path / "run")]) == 130
     assert "worldr1 train --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_run_that_is_asked_to_leave_ends_with_its_own_code(
+    sent: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(recipe: Recipe, run: object, world: object, resume: bool, stopping: Callable[[], bool]) -> bool:
+        signal.signal(sent, signal.SIG_DFL)  # as ray.init does
+        assert not stopping()
+        os.kill(os.getpid(), sent)
+        return stopping()
+
+    before = signal.getsignal(sent)
+    monkeypatch.setattr(launch, "_train", asked)
+    assert main(["train", "--run", str(tmp_path / "run")]) == 75
+    assert "go on with: worldr1 train --resume" in " ".join(capsys.readouterr().err.split())
+    assert signal.getsignal(sent) == before
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "x"),
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        OSError("cannot be written: I/O error: Disk quota exceeded (os error 122)"),
+    ],
+)
+def test_a_full_disk_is_told_in_one_sentence_with_the_way_on(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(recipe: Recipe, run: RunDirectory, *_: object) -> None:
+        save_recipe(recipe, run.recipe)
+        raise error
+
+    monkeypatch.setattr(launch, "_train", full)
+    root = tmp_path / "run"
+    assert main(["train", "--run", str(root)]) == 1
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert f"no room to write on the disk of {root}" in told
+    assert told.endswith(f"free some space and go on with `worldr1 train --resume {root}`\n")
+
+
+def test_another_error_of_the_disk_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "metrics.jsonl")
+
+    monkeypatch.setattr(launch, "_train", broken)
+    assert main(["train", "--run", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err == "worldr1: [Errno 5] Input/output error: 'metrics.jsonl'\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:
     path.write_text('{"kind": "train", "step": 0}\nrubbish\n{"kind": "train", "step": 1}\n')
     with pytest.raises(ValueError, match="line 2"):
         read_metrics(path)
+
+
+def test_a_line_that_does_not_fit_is_taken_back_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with MetricsWriter(path) as metrics:
+        metrics.write("train", 0, {"x": 1})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, hard))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                metrics.write("train", 1, {"x": 2})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_text() == '{"kind": "train", "step": 0, "x": 1}\n'
 
 
 def test_tensorboard_holds_the_same_scalars(tmp_path: Path) -> None:

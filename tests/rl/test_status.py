@@ -127,6 +127,14 @@ def test_damage_is_told_in_one_sentence(reason: str, tmp_path: Path) -> None:
     assert "\n" not in status.reason
 
 
+def test_one_damaged_checkpoint_of_two_stops_nothing(tmp_path: Path) -> None:
+    run = made(tmp_path / "run", steps=3)
+    save_checkpoint(run.checkpoints, Checkpoint(5, {"w": torch.zeros(64)}, {"minutes": 0.5}))
+    assert run_status(run.root).resumes_at == 5
+    _cut(run.checkpoints / "step-00000005" / "state.safetensors")
+    assert (run_status(run.root).state, run_status(run.root).resumes_at) == ("stopped", 3)
+
+
 def test_half_a_last_line_is_no_damage(tmp_path: Path) -> None:
     run = made(tmp_path / "run")
     with run.metrics.open("a") as file:

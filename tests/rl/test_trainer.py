@@ -114,6 +114,10 @@ def test_the_result_is_extrapolated_and_training_does_not_know(tmp_path: Path) -
     for name, average in weights[1.0].items():
         torch.testing.assert_close(weights[2.5][name], base[name] + 2.5 * (average - base[name]))
         assert torch.equal(states[2.5][name], states[1.0][name])
+    ended = RunDirectory(tmp_path / "1.0")  # a run at its end goes elsewhere without another step
+    toy_trainer(recipe.model_copy(update={"optimiser": optimiser}), ended, ToyPolicy()).fit(resume=True)
+    for name, tensor in load_file(ended.lora / "toy.safetensors").items():
+        assert torch.equal(tensor, weights[2.5][name])
 
 
 @pytest.mark.parametrize("objective", ["nft", "grpo"])
