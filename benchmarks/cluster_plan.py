@@ -79,7 +79,10 @@ def main() -> None:
         "feeds_workers": bounds,
     }
     path = save(options.out, f"{cpu_name()}-cluster-{options.recipe}", found, partial(_table, rows, fleets))
-    logger.info("%s", path.with_suffix(".md").read_text(encoding="utf-8"))
+    for row in rows:
+        logger.info("%s: %.0f seconds per step", row.layout, row.seconds)
+    for part, count in bounds.items():
+        logger.info("%s: keep %.3g workers at work", part, count)
     logger.info("wrote %s and %s", path, path.with_suffix(".md").name)
 
 
@@ -168,7 +171,7 @@ def _table(rows: Sequence[Row], fleets: Sequence[Fleet], content: Mapping[str, A
         f"# {content['recipe']}, on {content['gpus']} GPUs: a simulated step\n",
         f"{content['date'][:10]}, commit {content['commit']}. Nothing here was measured on a GPU.\n",
         _lines(("cost", "value", "source", "what"), map(_cost, content["costs"].items())),
-        "Means of 20 simulated steps; seconds. Built: whether this package can run it.\n",
+        f"Means of {_SEEDS} simulated steps; seconds. Built: whether this package can run it.\n",
         _lines(
             (
                 "layout",
