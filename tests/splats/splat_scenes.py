@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldr1.camera.se3 import quaternion_to_matrix
 from worldr1.splats import reference
 from worldr1.splats.gaussians import Gaussians
 
@@ -34,7 +35,7 @@ def camera(seed: int) -> Tensor:
     turn = torch.randn(1, 4, generator=generator, dtype=torch.float64) * 0.08
     turn[0, 0] = 1.0
     pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] = reference.rotation_matrices(turn)[0]
+    pose[:3, :3] = quaternion_to_matrix(turn)[0]
     pose[:3, 3] = torch.randn(3, generator=generator, dtype=torch.float64) * 0.1
     return pose
 

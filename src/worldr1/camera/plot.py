@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-_CAMERAS = 9
-_FRUSTUM = 0.12
+from worldr1.camera.above import CENTRE, footprints
+
 _MARGIN = 0.15
 
 
@@ -33,20 +32,17 @@ def plot_trajectories(paths: Mapping[str, Tensor], file: str | Path, fov: float 
     if file.suffix[1:].lower() not in kinds:
         raise ValueError(f"Cannot draw {file.name!r}; the file must end in .png, .svg or .pdf.")
     axes = figure.subplots()
-    edge = _FRUSTUM * math.tan(math.radians(fov / 2))
-    outline = torch.tensor([[-edge, 0.0, _FRUSTUM], [0.0, 0.0, 0.0], [edge, 0.0, _FRUSTUM], [-edge, 0.0, _FRUSTUM]])
-    drawn = [torch.tensor([[0.0, 1.0]])]
+    drawn = [torch.tensor([CENTRE])]
     for index, (label, path) in enumerate(paths.items()):
-        c2w, colour = path.detach().float().cpu(), f"C{index}"
-        step = max((len(c2w) - 1) // (_CAMERAS - 1), 1)
-        frusta = (outline @ c2w[::step, :3, :3].mT + c2w[::step, None, :3, 3])[..., [0, 2]]
-        centres = c2w[:, :3, 3][:, [0, 2]]
+        colour = f"C{index}"
+        centres, views = footprints(path.detach().float().cpu(), fov)
+        frusta = views[:, [0, 1, 2, 0]]
         axes.plot(*centres.T.numpy(), color=colour, label=label, linewidth=2)
         axes.plot(*centres[0].numpy(), "o", color=colour)
         for frustum in frusta:
             axes.plot(*frustum.T.numpy(), color=colour, linewidth=0.8, alpha=0.6)
         drawn += [frusta.flatten(0, 1), centres]
-    axes.plot(0.0, 1.0, "x", color="0.4", label="scene's centre")
+    axes.plot(*CENTRE, "x", color="0.4", label="scene's centre")
     points = torch.cat(drawn)
     low, high = points.amin(dim=0), points.amax(dim=0)
     middle, half = (low + high) / 2, float((high - low).max()) / 2 + _MARGIN

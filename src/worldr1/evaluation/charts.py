@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
+import torch
+
+from worldr1.camera.above import CENTRE, Picture, on_the_ground
 
 WIDTH, HEIGHT = 420, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 34
@@ -183,25 +186,20 @@ def top_view(paths: Mapping[str, Sequence[Sequence[float]]], *, description: str
     (0, 0, 1) where it lies inside.
     """
     width, height, margin = 400, 170, 22
-    places = {name: [(pose[3], pose[11]) for pose in poses] for name, poses in paths.items()}
-    everything = [(0.0, 0.0), *(p for path in places.values() for p in path)]
-    xs, zs = [p[0] for p in everything], [p[1] for p in everything]
-    middle_x, middle_z = (max(xs) + min(xs)) / 2, (max(zs) + min(zs)) / 2
-    scale = min((width - 2 * margin) / max(max(xs) - min(xs), 0.5), (height - 2 * margin) / max(max(zs) - min(zs), 0.3))
-
-    def place(x: float, z: float) -> tuple[float, float]:
-        return width / 2 + (x - middle_x) * scale, height / 2 - (z - middle_z) * scale
-
-    cx, cy = place(0.0, 1.0)
+    poses = {name: torch.tensor(rows, dtype=torch.float64).reshape(-1, 3, 4) for name, rows in paths.items()}
+    places = {name: on_the_ground(path[:, :, 3]) for name, path in poses.items()}
+    shown = torch.cat([torch.zeros(1, 2, dtype=torch.float64), *places.values()])
+    place = Picture(shown, (width, height), margin, least=(0.5, 0.3))
+    ((cx, cy),) = place(shown.new_tensor([CENTRE]))
     cross = f'<path class="centre" d="M{cx - 5:.1f} {cy:.1f}h10M{cx:.1f} {cy - 5:.1f}v10"/>'
     parts = [cross] if margin < cy < height - margin and margin < cx < width - margin else []
     for name, path in places.items():
-        corners = [place(*p) for p in path]
+        corners = place(path)
         line = "L".join(f"{x:.1f} {y:.1f}" for x, y in corners)
         parts.append(f'<path class="path {name}" d="M{line}"/>')
         for k in (0, len(corners) - 1):
-            forward = paths[name][k][2], paths[name][k][10]
-            turn = math.atan2(-forward[1], forward[0])
+            right, forward = on_the_ground(poses[name][k, :, 2]).tolist()
+            turn = math.atan2(-forward, right)
             x, y = corners[k]
             rays = "".join(
                 f"M{x:.1f} {y:.1f}l{14 * math.cos(turn + side):.1f} {14 * math.sin(turn + side):.1f}"

@@ -11,23 +11,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from worldr1.camera.se3 import quaternion_to_matrix
+
 BLUR = 0.3
 MAX_ALPHA = 0.99
 MIN_ALPHA = 1 / 255
 MIN_TRANSMITTANCE = 1e-4
 NEAR = 0.01
 MARGIN = 0.15
-
-
-def rotation_matrices(quats: Tensor) -> Tensor:
-    """Rotation matrices [N,3,3] of quaternions [N,4] wxyz of any length."""
-    w, x, y, z = (quats / quats.norm(dim=-1, keepdim=True).clamp_min(1e-12)).unbind(-1)
-    rows = [
-        *(1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)),
-        *(2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)),
-        *(2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
-    ]
-    return torch.stack(rows, -1).reshape(-1, 3, 3)
 
 
 def project(
@@ -41,7 +32,7 @@ def project(
     ty = torch.minimum(torch.maximum(y / z, -(cy / fy + margin_y)), (height - cy) / fy + margin_y)
     zero = torch.zeros_like(z)
     jacobian = torch.stack([fx / z, zero, -fx * tx / z, zero, fy / z, -fy * ty / z], -1).reshape(-1, 2, 3)
-    half = jacobian @ w2c[:3, :3] @ (rotation_matrices(quats) * scales[:, None, :])
+    half = jacobian @ w2c[:3, :3] @ (quaternion_to_matrix(quats) * scales[:, None, :])
     covariance = half @ half.transpose(1, 2) + BLUR * torch.eye(2, dtype=means.dtype, device=means.device)
     return torch.stack([fx * x / z + cx, fy * y / z + cy], -1), covariance, z
 
