@@ -131,7 +131,7 @@ def test_an_empty_scene_is_missing_and_spoils_no_other() -> None:
     values = reward([sample, sample], [empty, whole])
     assert values.isnan().tolist() == [True, False]
     torch.testing.assert_close(values[1:], reward([sample], [whole]), atol=1e-5, rtol=0)
-    with pytest.raises(ValueError, match="as many reconstructions"):
+    with pytest.raises(ValueError, match="one reconstruction for each sample"):
         reward([sample], None)
 
 

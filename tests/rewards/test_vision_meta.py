@@ -72,7 +72,7 @@ def test_its_place_in_the_reward() -> None:
     reward = VisionMetaReward(_Recorder())
     assert (reward.name, reward.needs_reconstruction) == ("meta", True)
     assert reward([], []).shape == (0,)
-    with pytest.raises(ValueError, match="1 samples need as many reconstructions, got none"):
+    with pytest.raises(ValueError, match="one reconstruction for each sample; it got none for 1"):
         reward([_sample("a", Trajectory.from_moves((), FRAMES))])
 
 

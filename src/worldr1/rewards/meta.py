@@ -8,7 +8,7 @@ lies in [0, 0.9].
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from worldr1.camera import se3
 from worldr1.camera.trajectory import Trajectory
 from worldr1.reconstruction.types import Reconstruction
-from worldr1.rewards.types import Sample
+from worldr1.rewards.types import Sample, require_reconstructions
 from worldr1.splats.render import render_batch
 from worldr1.tinyworld.critic import Critic, critics_dir, judge, load_critic
 
@@ -75,16 +75,18 @@ def meta_views(
     return torch.cat([view.image for view in views]).clamp(0.0, 1.0)
 
 
-def places_by_size(
-    samples: Sequence[Sample], reconstructions: Sequence[Reconstruction]
-) -> dict[tuple[int, int], list[int]]:
-    """Places of the samples whose scenes are not empty, by (height, width) of their videos: what is drawn together."""
+def views_by_size(
+    samples: Sequence[Sample], reconstructions: Sequence[Reconstruction], sideways: float, raised: float
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Places of the samples whose scenes are not empty, and their `meta_views`: those of one size of video together."""
     sizes: dict[tuple[int, int], list[int]] = {}
     for place, (sample, reconstruction) in enumerate(zip(samples, reconstructions, strict=True)):
         if len(reconstruction.splats):
             height, width = sample.video.shape[-2:]
             sizes.setdefault((height, width), []).append(place)
-    return sizes
+    for (height, width), places in sizes.items():
+        trajectories, scenes = [samples[i].trajectory for i in places], [reconstructions[i] for i in places]
+        yield places, meta_views(trajectories, scenes, height, width, sideways, raised)
 
 
 def expected_digit(logits: Tensor) -> Tensor:
@@ -113,14 +115,9 @@ class MetaReward:
 
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]. Raises ValueError when there is not one reconstruction per sample."""
-        if reconstructions is None or len(reconstructions) != len(samples):
-            given = "none" if reconstructions is None else len(reconstructions)
-            raise ValueError(f"MetaReward: {len(samples)} samples need as many reconstructions, got {given}.")
+        reconstructions = require_reconstructions("MetaReward", samples, reconstructions)
         scores = torch.full((len(samples),), torch.nan)
-        for (height, width), places in places_by_size(samples, reconstructions).items():
-            trajectories = [samples[i].trajectory for i in places]
-            scenes = [reconstructions[i] for i in places]
-            views = meta_views(trajectories, scenes, height, width, self.sideways, self.raised)
+        for places, views in views_by_size(samples, reconstructions, self.sideways, self.raised):
             digits = expected_digit(judge(self.critic, views, [samples[i].prompt for i in places]))
             scores[places] = 0.1 * digits.cpu()
         return scores

@@ -18,7 +18,7 @@ from worldr1.reconstruction.types import Reconstruction
 from worldr1.rewards.lpips import Lpips
 from worldr1.rewards.moving import moving_mask
 from worldr1.rewards.points import points_agreement
-from worldr1.rewards.types import Sample
+from worldr1.rewards.types import Sample, require_reconstructions
 
 HOLE_ROUNDS = 2
 FULL_COVERAGE = 0.6
@@ -144,8 +144,7 @@ class ReconReward:
     def _details(
         self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None, leave_moving: bool
     ) -> ReconDetails:
-        if reconstructions is None or len(reconstructions) != len(samples):
-            raise ValueError("ReconReward needs one reconstruction for each sample.")
+        reconstructions = require_reconstructions("ReconReward", samples, reconstructions)
         usable = [i for i, (s, r) in enumerate(zip(samples, reconstructions, strict=True)) if _usable(s, r)]
         videos = [samples[i].video.detach().float().cpu() for i in usable]
         scenes = [reconstructions[i] for i in usable]

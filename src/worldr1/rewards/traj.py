@@ -13,7 +13,7 @@ from worldr1.camera import se3
 from worldr1.camera.metrics import rotation_geodesic
 from worldr1.camera.trajectory import Trajectory
 from worldr1.reconstruction.types import Reconstruction
-from worldr1.rewards.types import Sample
+from worldr1.rewards.types import Sample, require_reconstructions
 
 SHARPNESS = 1.5
 SCALE_FREEDOM = 1.25
@@ -62,8 +62,7 @@ class TrajReward:
         Raises ValueError without one reconstruction per sample, when numbers of frames differ, or when metres are asked
         of a reconstruction without them.
         """
-        if reconstructions is None or len(reconstructions) != len(samples):
-            raise ValueError("TrajReward needs one reconstruction for each sample.")
+        reconstructions = require_reconstructions("TrajReward", samples, reconstructions)
         scores = [self._score(r, s.trajectory) for s, r in zip(samples, reconstructions, strict=True)]
         return torch.tensor(scores, dtype=torch.float32)
 

@@ -87,3 +87,13 @@ class Reward(Protocol):
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Score B samples: float tensor [B], nan where the score is missing."""
         ...
+
+
+def require_reconstructions(
+    reward: str, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None
+) -> Sequence[Reconstruction]:
+    """What a reward of this name was given, one reconstruction for each sample; ValueError where it was not."""
+    if reconstructions is None or len(reconstructions) != len(samples):
+        given = "none" if reconstructions is None else len(reconstructions)
+        raise ValueError(f"{reward} needs one reconstruction for each sample; it got {given} for {len(samples)}.")
+    return reconstructions

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from worldr1.camera.trajectory import Trajectory
 from worldr1.reconstruction.types import Reconstruction
-from worldr1.rewards.meta import RAISED, SIDEWAYS, meta_views, places_by_size
-from worldr1.rewards.types import Sample
+from worldr1.rewards.meta import RAISED, SIDEWAYS, views_by_size
+from worldr1.rewards.types import Sample, require_reconstructions
 
 
 class VisionJudge(Protocol):
@@ -39,14 +39,9 @@ class VisionMetaReward:
 
     def __call__(self, samples: Sequence[Sample], reconstructions: Sequence[Reconstruction] | None = None) -> Tensor:
         """Scores [B]. Raises ValueError without one reconstruction per sample, or one digit per picture."""
-        if reconstructions is None or len(reconstructions) != len(samples):
-            given = "none" if reconstructions is None else len(reconstructions)
-            raise ValueError(f"VisionMetaReward: {len(samples)} samples need as many reconstructions, got {given}.")
+        reconstructions = require_reconstructions("VisionMetaReward", samples, reconstructions)
         scores = torch.full((len(samples),), torch.nan)
-        for (height, width), places in places_by_size(samples, reconstructions).items():
-            trajectories = [samples[i].trajectory for i in places]
-            scenes = [reconstructions[i] for i in places]
-            views = meta_views(trajectories, scenes, height, width, self.sideways, self.raised)
+        for places, views in views_by_size(samples, reconstructions, self.sideways, self.raised):
             kept = [k for k in range(len(places)) if bool(torch.isfinite(views[k]).all())]
             if kept:
                 good = [places[k] for k in kept]
