@@ -96,11 +96,15 @@ def _choose(prompts: Sequence[str], groups: int, seed: int, step: int) -> list[s
     return chosen
 
 
-def noise_law(trajectories: Sequence[Trajectory], shape: Shape, noise: NoiseSettings) -> Callable[[int, int], Tensor]:
+def noise_law(
+    trajectories: Sequence[Trajectory], shape: Sequence[int], noise: NoiseSettings
+) -> Callable[[int, int], Tensor]:
     """Initial noise [C, T, H, W] of the sample ``row``, whose camera is ``trajectories[row]``, by a seed."""
+    channels, frames, height, width = shape
 
     def law(row: int, seed: int) -> Tensor:
-        return wrap_noise(trajectories[row], shape=shape, seed=seed, strength=noise.strength, law=noise.law)
+        size = (channels, frames, height, width)
+        return wrap_noise(trajectories[row], shape=size, seed=seed, strength=noise.strength, law=noise.law)
 
     return law
 
