@@ -56,8 +56,21 @@ class RunDirectory:
         return self.root / "pipeline"
 
     @property
+    def evaluation(self) -> Path:
+        return self.root / "evaluation.json"
+
+    @property
+    def cameras(self) -> Path:
+        return self.root / "cameras.json"
+
+    @property
     def lock(self) -> Path:
         return self.root / ".lock"
+
+    def forget_evaluation(self) -> None:
+        """Remove what `worldr1 evaluate` has told; its clips stay, and nothing names them any more."""
+        for path in (self.evaluation, self.cameras):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

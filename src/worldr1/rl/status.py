@@ -94,7 +94,7 @@ def _status(run: RunDirectory, recipe: Recipe, held: bool, written: datetime) ->
     schedule = recipe.schedule
     over = schedule.max_minutes is not None and values.get("minutes", 0.0) >= schedule.max_minutes
     saved = (run.lora if recipe.model.adapter == "lora" else run.pipeline).is_dir()
-    judged = _judged(run.root / "evaluation.json")
+    judged = _judged(run.evaluation)
     return RunStatus(
         run.root,
         "running" if held else "finished" if saved and (over or resumes_at >= schedule.total_steps) else "stopped",
@@ -106,7 +106,7 @@ def _status(run: RunDirectory, recipe: Recipe, held: bool, written: datetime) ->
         phase=str(last["phase"]) if "phase" in last else None,
         reward=_number(last, "reward/total", run.metrics),
         held_out=_number(asked, "reward/total", run.metrics),
-        gap_closed=_number(judged, "gap_closed", run.root / "evaluation.json"),
+        gap_closed=_number(judged, "gap_closed", run.evaluation),
         hacked=bool(judged["hacked"]) if "hacked" in judged else None,
         written=written,
     )
