@@ -121,6 +121,14 @@ def test_windows_that_do_not_fit_are_refused(window: int, bounds: tuple[int, int
     Recipe.model_validate({"objective": {"name": "nft"}, "sampling": sampling})  # which has no window
 
 
+def test_own_velocities_are_kept_without_guidance_only() -> None:
+    guided = {"sampling": {"guidance": 5.0}, "objective": {"name": "grpo"}}
+    kept = {"weight": 0.2, "own": 0.5}
+    with pytest.raises(ValidationError, match=r"preserve\.own is 0\.5, but a guided .* set it to 0, or"):
+        Recipe.model_validate({**guided, "preserve": kept})
+    assert Recipe.model_validate({**guided, "preserve": {**kept, "own": 0.0}}).preserve.weight == 0.2
+
+
 def test_nft_refuses_guidance() -> None:
     guided = {"sampling": {"guidance": 5.0}}
     with pytest.raises(ValidationError, match=r"sampling\.guidance is 5, but 'nft' learns without .* set it to 1, or"):

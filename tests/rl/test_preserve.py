@@ -110,6 +110,16 @@ def test_the_samples_are_the_base_s_and_are_made_once(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
+def test_damaged_samples_are_told(tmp_path: Path) -> None:
+    policy, recipe, prompts, composer = ToyPolicy(), _recipe(), ["a cup falling"], Brightness()
+    place = tmp_path / "preserved"
+    preservation_of(policy, recipe, prompts, composer, place)
+    (file,) = place.iterdir()
+    file.write_bytes(file.read_bytes()[:-7])
+    with pytest.raises(ValueError, match=r"latents\.safetensors is damaged: .*; remove .*preserved to have"):
+        preservation_of(policy, recipe, prompts, composer, place)
+
+
 def test_of_the_candidates_the_one_with_the_highest_reward_is_kept() -> None:
     policy, prompts = ToyPolicy(), _prompts(6)
     settings = {"weight": 1.0, "samples": 6, "candidates": 4}

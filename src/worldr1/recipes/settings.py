@@ -365,6 +365,15 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _own_velocity_is_free_of_guidance(self) -> Recipe:
+        if self.preserve.weight and self.preserve.own and self.sampling.guidance != 1.0:
+            raise ValueError(
+                f"preserve.own is {self.preserve.own:g}, but a guided velocity does not lead back to the samples: set "
+                "it to 0, or sampling.guidance to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _guard_has_its_law(self) -> Recipe:
         if self.objective.name == "grpo" and self.objective.grpo.guard and self.sampling.law != "sde":
             raise ValueError("objective.grpo.guard needs sampling.law 'sde'")

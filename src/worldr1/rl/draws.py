@@ -53,5 +53,5 @@ def step_draws(stream: Stream, seed: int, step: int, count: int, first: int = 0)
     return Draws(generator(stream, seed, step), members, first)
 
 
-def _seed(members: torch.Generator) -> int:
-    return int(torch.randint(2**31, (1,), generator=members))
+def _seed(member: torch.Generator) -> int:
+    return int(torch.randint(2**31, (1,), generator=member))

@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -58,6 +59,9 @@ def preservation_of(
         composer: the whole reward, which chooses between `preserve.candidates`.
         place: directory of the samples. They are made when it does not exist, so that a resumed run has the same ones.
         world: the processes that share the work; None is this one alone.
+
+    Raises:
+        ValueError: no candidate of a prompt has a reward, or the file of the samples is damaged.
     """
     settings, world = recipe.preserve, world or World()
     if not settings.weight:
@@ -70,7 +74,7 @@ def preservation_of(
             with whole_directory(place) as folder:
                 save_file({"latents": latents}, folder / _FILE)
         world.barrier()
-    return Preservation(recipe, prompts, load_file(place / _FILE)["latents"], world)
+    return Preservation(recipe, prompts, _stored(place), world)
 
 
 def base_samples(policy: Policy, recipe: Recipe, prompts: Sequence[str], composer: Composer, world: World) -> Tensor:
@@ -102,6 +106,13 @@ def base_samples(policy: Policy, recipe: Recipe, prompts: Sequence[str], compose
         prompt = prompts[int(best.values.isfinite().logical_not().nonzero()[0])]
         raise ValueError(f"prior preservation: none of the base's {candidates} videos of {prompt!r} has a reward")
     return latents[torch.arange(len(prompts)) * candidates + best.indices]
+
+
+def _stored(place: Path) -> Tensor:
+    try:
+        return load_file(place / _FILE)["latents"]
+    except (SafetensorError, FileNotFoundError, KeyError) as error:
+        raise ValueError(f"{place / _FILE} is damaged: {error}; remove {place} to have the same made again") from error
 
 
 class Preservation:
