@@ -27,7 +27,7 @@ MAY_CHANGE = (
     "pool.*",
 )
 """Settings that a resumed run may change; all others decide how it learns."""
-OTHER_RESULT = ("schedule.total_steps", "schedule.max_minutes", "optimiser.extrapolate")
+OTHER_RESULT = frozenset({"schedule.total_steps", "schedule.max_minutes", "optimiser.extrapolate"})
 """Those of them that give the run other weights, for which an evaluation of the former ones does not speak."""
 
 
@@ -69,12 +69,11 @@ def resume(recipe: Recipe, root: Path, stopping: Callable[[], bool] = lambda: Fa
     """
     run = RunDirectory(root)
     changed = changes(recipe, stored_recipe(root))
-    other = any(name in OTHER_RESULT for name in changed)
     forbidden = [name for name in changed if not any(fnmatch(name, may) for may in MAY_CHANGE)]
     if forbidden:
         raise ValueError(f"{forbidden[0]} cannot change in a run that goes on; only {', '.join(MAY_CHANGE)} can")
     with joined() as world, full_disk_told(run), _writing(run, world):
-        return _train(recipe, run, world, True, stopping, other)
+        return _train(recipe, run, world, True, stopping)
 
 
 def stored_recipe(root: Path) -> Recipe:
@@ -100,12 +99,7 @@ def _writing(run: RunDirectory, world: World) -> AbstractContextManager[None]:
 
 
 def _train(
-    recipe: Recipe,
-    run: RunDirectory,
-    world: World,
-    resume: bool,
-    stopping: Callable[[], bool] = lambda: False,
-    other_result: bool = False,
+    recipe: Recipe, run: RunDirectory, world: World, resume: bool, stopping: Callable[[], bool] = lambda: False
 ) -> bool:
     from worldr1.evaluation.report import write_report
     from worldr1.rl.assemble import assemble
@@ -121,7 +115,7 @@ def _train(
     if world.main:
         if not resume:
             store_base(run, recipe)
-        if other_result:
+        elif not OTHER_RESULT.isdisjoint(changes(recipe, stored_recipe(run.root))):
             run.forget_evaluation()
         save_recipe(recipe, run.recipe)
     stopped = Trainer(recipe, parts, run, world, stopping).fit(resume)
