@@ -97,13 +97,13 @@ class InBatches:
     """A composer that scores `batch` samples at a time, as the workers of a pool do."""
 
     def __init__(self, composer: Composer, batch: int) -> None:
-        self._composer = composer
+        self.composer = composer
         self.batch = batch
 
     def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
         """Score B samples; raises as the composer."""
         starts = range(0, max(1, len(samples)), self.batch)
-        return joined([self._composer(samples[i : i + self.batch], use_3d) for i in starts])
+        return joined([self.composer(samples[i : i + self.batch], use_3d) for i in starts])
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
