@@ -53,6 +53,7 @@ def load_pipeline(
 
     Raises:
         FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
+        OSError: a component has no .safetensors; pickled weights are never read.
         ValueError: the pipeline is of another class, the adapter is damaged or does not fit, or there is none to scale.
     """
     base, trained = base_and_adapter(name)
@@ -67,7 +68,7 @@ def load_pipeline(
     adapter_of(DiffusionPipeline.load_config(where)["_class_name"])
     without = {} if text_encoder else {"text_encoder": None}
     dtypes = {"default": transformer_dtype or dtype, "text_encoder": dtype, "vae": torch.float32}
-    pipeline = DiffusionPipeline.from_pretrained(where, torch_dtype=dtypes, **without)
+    pipeline = DiffusionPipeline.from_pretrained(where, torch_dtype=dtypes, use_safetensors=True, **without)
     pipeline.set_progress_bar_config(disable=True)
     if adapter is not None:
         load_lora(pipeline, adapter, lora_scale)

@@ -56,6 +56,57 @@ def test_the_tiny_recipe_is_ready_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_too_little_memory_is_not_ready(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_tiny_pipeline().save_pretrained(tmp_path / "pipeline")
+    words = ["train", "--model.path", str(tmp_path / "pipeline"), "--dry-run"]
+    monkeypatch.setattr("worldr1.cli.dry_run.gpu_bytes", lambda: 1000)
+    assert main(words) == 1
+    printed = capsys.readouterr().out
+    assert "memory: too little memory: tiny keeps" in printed
+    assert "Not ready: see memory." in printed
+    assert "Ready." not in printed
+    assert main([*words, "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["ready"] is False
+    assert [reason["kind"] for reason in document["reasons"]] == ["memory"]
+
+
+def test_packages_and_the_reward_are_told_and_not_ready(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worldr1.planning import readiness
+
+    monkeypatch.setattr(readiness, "missing_modules", lambda gaussians: ["einops"])
+    reward = ["--reward.reconstructor", "da3", "--reward.judge.name", "server", "--reward.judge.url", "here"]
+    assert main(["train", "--dry-run", "--json", *reward]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert {reason["kind"] for reason in document["reasons"]} == {"weights", "packages", "reward"}
+    assert main(["train", "--dry-run", *reward]) == 1
+    printed = capsys.readouterr().out
+    assert "packages: Depth Anything 3 needs einops; install with: pip install 'worldr1[da3]'" in printed
+    assert "reward: 'here' is no server's address" in printed
+    assert "Not ready: see weights, packages, reward." in printed
+
+
+def test_a_judge_of_unknown_size_is_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
+    clip = ["--clip.frames", "17", "--clip.height", "64", "--clip.width", "64"]
+    assert main(["train", "world-r1-small", "--dry-run", "--reward.judge.weights", "someone/judge", *clip]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "meta (someone/judge) size not known" in printed
+    assert "get it: hf download someone/judge" in printed
+
+
+def test_a_download_that_lost_its_autoencoder_is_not_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build_tiny_pipeline().save_pretrained(tmp_path / "pipeline")
+    (tmp_path / "pipeline" / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    told = _failure(["train", "--model.path", str(tmp_path / "pipeline"), "--run", str(tmp_path / "run")], capsys)
+    assert f"holds no diffusion_pytorch_model.safetensors in {tmp_path / 'pipeline' / 'vae'}; give another path" in told
+    told = _failure(["train", "--model.path", str(tmp_path / "pipeline"), "--dry-run"], capsys)
+    assert "holds no diffusion_pytorch_model.safetensors" in told
+
+
 def test_json_without_a_dry_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--json goes with --dry-run" in _failure(["train", "--json"], capsys)
 

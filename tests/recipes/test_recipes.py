@@ -121,6 +121,14 @@ def test_windows_that_do_not_fit_are_refused(window: int, bounds: tuple[int, int
     Recipe.model_validate({"objective": {"name": "nft"}, "sampling": sampling})  # which has no window
 
 
+def test_more_segments_than_steps_and_frames_below_a_patch_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"traj_segments is 17; a clip of 17 frames has no more than 16"):
+        Recipe.model_validate({"reward": {"traj_segments": 17}})
+    assert Recipe.model_validate({"reward": {"traj_segments": 16}}).reward.traj_segments == 16
+    with pytest.raises(ValidationError, match=r"process_res"):
+        Recipe.model_validate({"reward": {"da3": {"process_res": 13}}})
+
+
 def test_own_velocities_are_kept_without_guidance_only() -> None:
     guided = {"sampling": {"guidance": 5.0}, "objective": {"name": "grpo"}}
     kept = {"weight": 0.2, "own": 0.5}

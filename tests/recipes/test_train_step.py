@@ -46,6 +46,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "prompts.txt").write_text("\n".join(PROMPTS))
     (root / "da3").mkdir()
     (root / "da3" / "model.safetensors").touch()
+    (root / "da3" / "config.json").write_text('{"model_name": "da3-base"}')
     return root
 
 
@@ -86,7 +87,7 @@ def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _modules(parts: Parts) -> list[nn.Module]:
-    pipeline, composer = parts.policy.pipeline, parts.composer  # type: ignore[attr-defined]
+    pipeline, composer = parts.policy.pipeline, parts.composer.composer  # type: ignore[attr-defined]
     rewards = composer.rewards  # type: ignore[attr-defined]
     networks = [pipeline.transformer, pipeline.vae, rewards["meta"].judge.model, rewards["general"].scorer.network]
     depth = getattr(composer.reconstructor, "network", None)  # type: ignore[attr-defined]

@@ -94,11 +94,72 @@ def test_a_download_that_was_cut_short_is_no_find(hub: Path) -> None:
 
 def test_a_pipeline_needs_all_its_parts(tmp_path: Path) -> None:
     (tmp_path / "vae").mkdir()
-    (tmp_path / "vae" / "model.safetensors").touch()
+    (tmp_path / "vae" / "config.json").touch()
+    (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").touch()
     (tmp_path / "model_index.json").write_text(
         json.dumps({"_class_name": "WanPipeline", "vae": ["diffusers", "X"], "transformer": ["diffusers", "Y"]})
     )
     assert incomplete(tmp_path).startswith("is not whole: transformer/ is missing")
+
+
+def _pipeline(folder: Path) -> Path:
+    """The files of a pipeline with two sharded parts and two without weights, all empty."""
+    classes = {"transformer": "diffusers", "vae": "diffusers", "text_encoder": "transformers"}
+    parts = {name: [library, "X"] for name, library in classes.items()}
+    small = {"tokenizer": ["transformers", "X"], "scheduler": ["diffusers", "X"], "transformer_2": [None, None]}
+    folder.mkdir()
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline", **parts, **small}))
+    for name in ("tokenizer", "scheduler"):
+        (folder / name).mkdir()
+        (folder / name / f"{name}_config.json").touch()
+    for name, library in classes.items():
+        stem = "diffusion_pytorch_model" if library == "diffusers" else "model"
+        (folder / name).mkdir()
+        (folder / name / "config.json").touch()
+        if name == "vae":
+            (folder / name / f"{stem}.safetensors").touch()
+            continue
+        shards = [f"{stem}-{k}-of-00002.safetensors" for k in ("00001", "00002")]
+        (folder / name / f"{stem}.safetensors.index.json").write_text(
+            json.dumps({"weight_map": dict(zip("ab", shards, strict=True))})
+        )
+        for shard in shards:
+            (folder / name / shard).touch()
+    return folder
+
+
+EVERY_FILE = [
+    ("vae/diffusion_pytorch_model.safetensors", "holds no diffusion_pytorch_model.safetensors in"),
+    ("vae/config.json", "is not whole: config.json is missing in"),
+    ("transformer/diffusion_pytorch_model-00002-of-00002.safetensors", "00002-of-00002.safetensors is missing in"),
+    ("transformer/diffusion_pytorch_model.safetensors.index.json", "the .safetensors.index.json of its shards is"),
+    ("text_encoder/model-00001-of-00002.safetensors", "model-00001-of-00002.safetensors is missing in"),
+    ("tokenizer/tokenizer_config.json", "is not whole: config.json is missing in"),
+]
+
+
+@pytest.mark.parametrize(("file", "told"), EVERY_FILE)
+def test_each_part_of_a_pipeline_must_have_its_files(file: str, told: str, tmp_path: Path) -> None:
+    folder = _pipeline(tmp_path / "pipeline")
+    assert examine("policy", str(folder)).problem == ""
+    (folder / file).unlink()
+    problem = examine("policy", str(folder)).problem
+    assert told in problem
+    assert str((folder / file).parent) in problem
+
+
+def test_another_file_of_weights_does_not_stand_for_the_one_that_is_read(tmp_path: Path) -> None:
+    folder = _pipeline(tmp_path / "pipeline")
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").rename(folder / "vae" / "diffusion_pytorch_model.bin")
+    (folder / "vae" / "diffusion_pytorch_model.fp16.safetensors").touch()
+    assert "holds no diffusion_pytorch_model.safetensors" in examine("policy", str(folder)).problem
+
+
+def test_a_link_into_the_cache_that_leads_nowhere_is_no_find(hub: Path) -> None:
+    snapshot = _cached(hub)
+    (snapshot / "model.safetensors").unlink()
+    (snapshot / "model.safetensors").symlink_to(hub / "blobs" / "gone")
+    assert "holds no .safetensors" in examine("judge", NAME).problem
 
 
 def test_a_path_that_is_not_there_has_no_command(tmp_path: Path) -> None:

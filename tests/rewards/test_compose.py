@@ -107,3 +107,34 @@ def test_mistakes_are_named() -> None:
 
     with pytest.raises(ValueError, match=r"returned \[3\] scores for 1 samples"):
         RewardComposer({"w": Wrong("w")}, {"w": 1.0})([sample(0.5)])
+
+
+def test_scenes_are_built_and_stay_where_the_composer_says_and_videos_do_not() -> None:
+    """The meta device stands for a GPU: stubs tell where their inputs are."""
+    seen: dict[str, list[str]] = {"videos": [], "scenes": [], "samples": []}
+
+    def rebuild(videos, trajectories=None):
+        seen["videos"] += [str(videos.device)]
+        return list(videos[:, 0])
+
+    class Looking:
+        name, needs_reconstruction = "meta", True
+
+        def __call__(self, samples, reconstructions=None):
+            seen["scenes"] += [str(scene.device) for scene in reconstructions]
+            seen["samples"] += [str(one.video.device) for one in samples]
+            return torch.ones(len(samples))
+
+    for device in ("meta", "cpu"):
+        RewardComposer({"meta": Looking()}, {"meta": 1.0}, rebuild, device)([sample(0.25), sample(0.5)])
+    assert seen["videos"] == ["meta", "cpu"]
+    assert seen["scenes"] == ["meta", "meta", "cpu", "cpu"]
+    assert seen["samples"] == ["cpu"] * 4
+
+
+def test_a_video_with_any_value_that_is_not_finite_is_left_out() -> None:
+    compose = RewardComposer({"general": Brightness("general")}, {"general": 1.0})
+    spoilt = [sample(0.5) for _ in range(4)]
+    for one, value in zip(spoilt[1:], (torch.nan, torch.inf, -torch.inf), strict=True):
+        one.video[2, 1, 3, 4] = value
+    assert compose(spoilt).total.isfinite().tolist() == [True, False, False, False]

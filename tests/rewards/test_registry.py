@@ -122,3 +122,17 @@ def test_depth_anything_gets_its_settings(tmp_path: Path, monkeypatch: pytest.Mo
         "process_res": 280,
         "ref_view_strategy": "first",
     }
+
+
+def test_depth_anything_s_scenes_stay_on_the_device_and_stereo_s_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meta device stands for a GPU."""
+    monkeypatch.setattr(DepthAnythingReconstructor, "from_pretrained", lambda path, **rest: rest["device"])
+    (tmp_path / "model.safetensors").touch()
+    da3 = {"reconstructor": "da3", "da3": {"weights": str(tmp_path)}}
+    composer = build_composer(_settings(meta=0, general=0, **da3), "meta")
+    assert composer.reconstructor == composer.device == torch.device("meta")
+    assert {str(part.device) for part in composer.rewards["recon"].lpips.parameters()} == {"meta"}  # type: ignore[attr-defined]
+    assert build_composer(_settings(meta=0, general=0), "meta").device == torch.device("cpu")
+    assert build_composer(_settings(meta=0, general=0, **da3)).device == torch.device("cpu")

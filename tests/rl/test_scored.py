@@ -17,10 +17,14 @@ from toy import PROMPTS, ToyPolicy, objective_of, toy_recipe, toy_trainer
 from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.policy.base import Policy
 from worldr1.recipes import Recipe
+from worldr1.recipes.settings import EvaluationSettings
+from worldr1.rewards.compose import InBatches
 from worldr1.rewards.types import Composer, Sample, Scores
 from worldr1.rl import scored
 from worldr1.rl.batch import training_batch
+from worldr1.rl.distributed import World
 from worldr1.rl.draws import step_draws
+from worldr1.rl.held_out import HeldOut
 from worldr1.rl.metrics import TIME_PREFIX, read_metrics
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.scored import Scored, sample_and_score
@@ -232,3 +236,50 @@ def _train(recipe: Recipe, root: Path, composer: Composer) -> list[dict[str, Any
         {name: value for name, value in record.items() if not name.startswith(TIME_PREFIX)}
         for record in read_metrics(run.metrics)
     ]
+
+
+class _Bright:
+    """Scores a video by its mean, and tells how many come at once."""
+
+    def __init__(self) -> None:
+        self.at_once: list[int] = []
+
+    def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+        self.at_once.append(len(samples))
+        values = torch.stack([sample.video.mean() for sample in samples])
+        return Scores({"general": values}, values)
+
+
+def test_no_more_videos_are_in_memory_than_are_scored_at_once() -> None:
+    """8 videos in batches of 3 are decoded as they are scored, with the scores of all 8 together."""
+    events: list[str] = []
+
+    class Watched(ToyPolicy):
+        def decode(self, latents: Tensor) -> Tensor:
+            events.append(f"decoded {len(latents)}")
+            return super().decode(latents)
+
+    class Telling(_Bright):
+        def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+            events.append(f"scored {len(samples)}")
+            return super().__call__(samples, use_3d)
+
+    recipe = _recipe(micro_batch=2)
+    whole = _step(recipe, ToyPolicy(), _Bright())
+    parts = _step(recipe, Watched(), InBatches(Telling(), 3))
+    assert events == ["decoded 2", "decoded 1", "scored 3"] * 2 + ["decoded 2", "scored 2"]
+    assert torch.equal(parts.scores.total, whole.scores.total)
+    assert torch.equal(parts.rollout.latents, whole.rollout.latents)
+
+
+def test_evaluation_scores_and_keeps_the_same_in_batches(tmp_path: Path) -> None:
+    recipe = _recipe().model_copy(update={"evaluation": EvaluationSettings(prompts=4, videos=3)})
+    found = {}
+    for name, composer in (("whole", _Bright()), ("parts", InBatches(_Bright(), 2))):
+        held_out = HeldOut(ToyPolicy(), recipe, PROMPTS.main, tmp_path / name, World())
+        found[name] = held_out.evaluate(ToyPolicy(), composer, 0)
+    assert found["whole"] == found["parts"]
+    kept = {name: sorted((tmp_path / name / "step-00000000").glob("*.mp4")) for name in found}
+    assert [len(files) for files in kept.values()] == [3, 3]
+    for one, other in zip(*kept.values(), strict=True):
+        assert one.read_bytes() == other.read_bytes()

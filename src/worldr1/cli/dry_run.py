@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 
-from worldr1.planning.budget import gpu_bytes, memory_warning
+from worldr1.planning.budget import gpu_bytes, host_bytes, memory_obstacles, memory_warnings
 from worldr1.planning.plan import RELEASE, Plan, make_plan
+from worldr1.planning.readiness import Obstacle, obstacles
 from worldr1.recipes import Recipe
 from worldr1.rl.assemble import held_out, training_prompts
 
@@ -17,7 +19,7 @@ def dry_run(recipe: Recipe, as_json: bool, matrix_tflops: float) -> int:
     """Plan a run and print the plan, as one JSON document or as tables.
 
     Returns:
-        0 when the run could start here, 1 when weights are missing.
+        0 when the run could start here, 1 when weights, packages or memory are missing or the reward cannot be built.
 
     Raises:
         ValueError: prompts are wrong, or the model's shape is not known.
@@ -26,16 +28,21 @@ def dry_run(recipe: Recipe, as_json: bool, matrix_tflops: float) -> int:
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
     counts = {"main": len(prompts.main), "dynamic": len(prompts.dynamic), "evaluation": len(evaluation)}
     plan = make_plan(recipe, matrix_tflops, len(prompts.dynamic))
-    warning = memory_warning(plan, gpu_bytes())
+    available = gpu_bytes()
+    reasons = obstacles(recipe, available is not None, plan.weights)
+    if recipe.parallel.strategy != "fsdp":
+        reasons += memory_obstacles(plan, available)
+    warnings = memory_warnings(plan, available, host_bytes())
     if as_json:
-        document = {**plan.to_dict(), "prompts": counts, "warning": warning, "ready": not plan.missing}
+        why = [asdict(reason) for reason in reasons]
+        document = {**plan.to_dict(), "prompts": counts, "warnings": warnings, "ready": not why, "reasons": why}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        _show(plan, counts, warning)
-    return 1 if plan.missing else 0
+        _show(plan, counts, warnings, reasons)
+    return 1 if reasons else 0
 
 
-def _show(plan: Plan, counts: dict[str, int], warning: str) -> None:
+def _show(plan: Plan, counts: dict[str, int], warnings: list[str], reasons: list[Obstacle]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -57,16 +64,29 @@ def _show(plan: Plan, counts: dict[str, int], warning: str) -> None:
     )
     table = Table("stage", box=None, pad_edge=False)
     table.add_column("GiB on the GPU", justify="right")
+    table.add_column("of these resident", justify="right")
     table.add_column("seconds a step", justify="right")
     for stage in plan.stages:
         seconds = plan.seconds.get(stage.name)
-        table.add_row(stage.name, f"{stage.total / _GIB:.1f}", "" if seconds is None else f"{seconds:.0f}")
-    table.add_row("peak and sum", f"{plan.peak.total / _GIB:.1f}", f"{plan.seconds['total']:.0f}")
+        memory = f"{stage.total / _GIB:.1f}", f"{stage.resident / _GIB:.1f}"
+        table.add_row(stage.name, *memory, "" if seconds is None else f"{seconds:.0f}")
+    table.add_row("peak and sum", f"{plan.peak.total / _GIB:.1f}", "", f"{plan.seconds['total']:.0f}")
     console.print(table)
     for seconds in plan.seconds_once.values():
         console.print(f"once, before the first step: the base samples dynamic prompts to preserve, {seconds:.0f} s")
-    parts = {**plan.weights_bytes, **{f"{cost.name} ({cost.model})": cost.weights for cost in plan.rewards}}
-    console.print("stays in memory: " + ", ".join(f"{name} {size / _GIB:.2g} GiB" for name, size in parts.items()))
+    parts = [f"{name} {size / _GIB:.2g} GiB" for name, size in plan.weights_bytes.items()]
+    for cost in plan.rewards:
+        size = "size not known" if cost.parameters is None else f"{cost.weights / _GIB:.2g} GiB"
+        parts.append(escape(f"{cost.name} ({cost.model}) {size}"))
+    console.print("stays on the GPU from its loading to the end: " + ", ".join(parts))
+    console.print(
+        f"of the rewards' time {sum(cost.cpu_seconds for cost in plan.rewards):.2g} s a video are one CPU core's, "
+        f"shared by {plan.cores}"
+    )
+    console.print(
+        "the machine's own memory: "
+        + ", ".join(f"{name} {size / _GIB:.2g} GiB" for name, size in plan.host_bytes.items())
+    )
     console.print(
         f"activations of one update: {plan.with_checkpointing / _GIB:.1f} GiB with gradient checkpointing, "
         f"{plan.without_checkpointing / _GIB:.1f} GiB without"
@@ -84,10 +104,14 @@ def _show(plan: Plan, counts: dict[str, int], warning: str) -> None:
         weights.add_row(one.name, one.role, licence, found)
     if plan.weights:
         console.print(weights)
-    if warning:
-        console.print(f"[yellow]{escape(warning)}[/]")
+    for warning in warnings:
+        console.print(f"[yellow]{escape(warning)}[/]", soft_wrap=True)
     for one in plan.missing:
         console.print(
             f"get it: {one.command}" if one.command else f"{one.name}: give another path", markup=False, soft_wrap=True
         )
-    console.print("Ready." if not plan.missing else "[red]Not ready: weights are missing.[/]")
+    for reason in reasons:
+        if reason.kind != "weights":
+            console.print(f"{reason.kind}: {reason.sentence}", markup=False, soft_wrap=True)
+    kinds = list(dict.fromkeys(reason.kind for reason in reasons))
+    console.print(f"[red]Not ready: see {', '.join(kinds)}.[/]" if kinds else "Ready.")

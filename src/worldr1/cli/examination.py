@@ -18,7 +18,7 @@ from worldr1.recipes.weights import Weights, required_weights
 
 State = Literal["ok", "missing", "broken"]
 _OLDEST, _NEWEST = (3, 10), (3, 13)
-_LIBRARIES = ("torch", "diffusers", "transformers", "peft", "numba", "av", "tensorboard")
+_LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "ftfy", "numba", "av", "tensorboard")
 _MEMORY_GIB, _DISK_GIB = 4.0, 2.0
 
 
@@ -46,7 +46,7 @@ def examine() -> list[Finding]:
     checks: list[Callable[[], Finding]] = [_python, _cores, _memory, _disk]
     findings = [check() for check in checks]
     findings += [_library(name) for name in _LIBRARIES]
-    findings += [_video(), _tiny_pipeline(), *_gpus(), _gsplat(), _depth_anything()]
+    findings += [_video(), _tiny_pipeline(), *_gpus(), _gsplat(), _depth_anything(), _vision_scorers()]
     return findings + [_weights(one) for one in published_weights()]
 
 
@@ -88,9 +88,8 @@ def _disk() -> Finding:
 
 
 def _library(name: str) -> Finding:
-    if importlib.util.find_spec(name) is None:
-        return Finding(name, "missing", "", f"pip install {name}")
-    return Finding(name, "ok", importlib.metadata.version(name))
+    version = _version(name)
+    return Finding(name, "missing", "", f"pip install {name}") if version is None else Finding(name, "ok", version)
 
 
 def _video() -> Finding:
@@ -134,17 +133,35 @@ def _gpus() -> list[Finding]:
 
 
 def _gsplat() -> Finding:
-    if importlib.util.find_spec("gsplat") is None:
-        return Finding("gsplat", "missing", "splats render on the CPU", "pip install 'worldr1[cuda]'", needed=False)
-    return Finding("gsplat", "ok", importlib.metadata.version("gsplat"), needed=False)
+    version = _version("gsplat")
+    if version is None:
+        detail = "with a GPU, training with Depth Anything 3 draws the meta view by it; other splats render on the CPU"
+        return Finding("gsplat", "missing", detail, "pip install 'worldr1[cuda]'", needed=False)
+    return Finding("gsplat", "ok", version, needed=False)
 
 
 def _depth_anything() -> Finding:
-    from worldr1.reconstruction.da3_loading import INSTALL
+    from worldr1.reconstruction.da3_loading import INSTALL, missing_modules
 
-    if importlib.util.find_spec("depth_anything_3") is None:
-        return Finding("Depth Anything 3", "missing", "stereo rebuilds scenes without it", INSTALL, needed=False)
+    for gaussians, who in ((False, ""), (True, " for variants with Gaussians")):
+        lacking = missing_modules(gaussians)
+        if lacking:
+            detail = f"lacks {', '.join(lacking)}{who}; stereo rebuilds scenes without it"
+            return Finding("Depth Anything 3", "missing", detail, INSTALL, needed=False)
     return Finding("Depth Anything 3", "ok", importlib.metadata.version("depth-anything-3"), needed=False)
+
+
+def _vision_scorers() -> Finding:
+    """Qwen3-VL and HPSv3 are read by transformers 5."""
+    subject, version = "Qwen3-VL and HPSv3", _version("transformers")
+    if version is None or int(version.partition(".")[0]) < 5:
+        detail = f"transformers {version or 'is not installed'}"
+        return Finding(subject, "missing", detail, "pip install -U 'transformers>=5'", needed=False)
+    return Finding(subject, "ok", f"transformers {version}", needed=False)
+
+
+def _version(name: str) -> str | None:
+    return None if importlib.util.find_spec(name) is None else importlib.metadata.version(name)
 
 
 def _weights(weights: Weights) -> Finding:

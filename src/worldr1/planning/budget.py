@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from worldr1.planning.plan import Plan
+from worldr1.planning.readiness import Obstacle
 
 _GIB = 2**30
 _ADVICE = "reward.judge.name server, model.gradient_checkpointing true, sampling.micro_batch 1"
@@ -15,26 +18,38 @@ def gpu_bytes() -> int | None:
     return int(torch.cuda.get_device_properties(0).total_memory) if torch.cuda.is_available() else None
 
 
-def check_memory(plan: Plan, available: int | None) -> None:
-    """Refuse a run that cannot fit.
-
-    Raises:
-        ValueError: the parts that never leave memory alone are more than `available` bytes.
-    """
-    if available is not None and _resident(plan) > available:
-        raise ValueError(memory_warning(plan, available))
+def host_bytes() -> int | None:
+    """Memory of this machine; None where it does not tell."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def memory_warning(plan: Plan, available: int | None) -> str:
-    """What will or may not fit into `available` bytes, as a sentence; empty where all does, or without a GPU."""
-    if available is None or plan.peak.total <= available:
-        return ""
-    has, mend = f"the GPU has {available / _GIB:.0f} GiB", f"take a larger GPU, or lower it with {_ADVICE}"
-    if _resident(plan) > available:
-        return f"too little memory: {plan.recipe.name} keeps {_resident(plan) / _GIB:.0f} GiB loaded, {has}; {mend}"
-    peak = plan.peak
-    return f"memory may not suffice: the stage '{peak.name}' needs about {peak.total / _GIB:.0f} GiB, {has}; {mend}"
+def memory_obstacles(plan: Plan, available: int | None) -> list[Obstacle]:
+    """What cannot fit into `available` bytes of the GPU: the parts that stay loaded; nothing without a GPU."""
+    resident = max(stage.resident for stage in plan.stages)
+    if available is None or resident <= available:
+        return []
+    sentence = (
+        f"too little memory: {plan.recipe.name} keeps {resident / _GIB:.0f} GiB loaded, "
+        f"the GPU has {available / _GIB:.0f} GiB; take a larger GPU, or lower it with {_ADVICE}"
+    )
+    return [Obstacle("memory", sentence)]
 
 
-def _resident(plan: Plan) -> float:
-    return max(stage.resident for stage in plan.stages)
+def memory_warnings(plan: Plan, available: int | None, host: int | None) -> list[str]:
+    """What may not fit into `available` bytes of the GPU and `host` bytes of the machine, as sentences."""
+    warnings, peak, most = [], plan.peak, max(plan.host_bytes.values())
+    if available is None and plan.recipe.model.path != "tiny":
+        warnings.append("there is no GPU here: memory and time are those of a machine that has one")
+    if available is not None and peak.total > available:
+        warnings.append(
+            f"memory may not suffice: the stage '{peak.name}' needs about {peak.total / _GIB:.0f} GiB, the GPU has "
+            f"{available / _GIB:.0f} GiB; take a larger GPU, or lower it with {_ADVICE}"
+        )
+    if host is not None and most > host:
+        warnings.append(
+            f"the machine's memory may not suffice: about {most / _GIB:.0f} GiB are needed beside the GPU's, it has "
+            f"{host / _GIB:.0f} GiB; lower it with pool.batch, or take a larger machine"
+        )
+    return warnings

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from worldr1.planning.evaluations import Evaluations, Preserved, count_evaluations
+from worldr1.planning.memory import Stage, host_bytes, micro_batch, scored_at_once, stages, weights_bytes
 from worldr1.planning.meter import Reading
 from worldr1.planning.rewards import RewardCost, reward_costs
 from worldr1.planning.shapes import PipelineShape, parameters_of, shape_of, trainable_parameters
@@ -13,7 +15,6 @@ from worldr1.planning.work import measure_decode, measure_forward, measure_train
 from worldr1.recipes.settings import Recipe
 from worldr1.recipes.weights import Weights, required_weights
 from worldr1.rl.assemble_policy import training_device
-from worldr1.rl.preserve import SAMPLES_AT_ONCE
 
 MATRIX_TFLOPS = 400.0
 """bfloat16 rate that an H100 keeps up on large matrices (its peak is 989)."""
@@ -22,22 +23,6 @@ _FLOAT32_SHARE = 1 / 8
 RELEASE = 340
 """Network evaluations per trained video of World-R1's public release."""
 _GIB = float(2**30)
-_TRAINED_BYTES = 4 * (1 + 1 + 2 + 1)
-"""A trained parameter in float32: itself, its gradient, AdamW's two moments, its moving average."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Memory of one stage on the policy's GPU, in bytes: what stays there, and what only the stage needs."""
-
-    name: str
-    resident: float
-    transient: float
-
-    @property
-    def total(self) -> float:
-        """Bytes at the stage's peak."""
-        return self.resident + self.transient
 
 
 @dataclass(frozen=True)
@@ -55,6 +40,8 @@ class Plan:
         seconds_once: before the first step: "preserve" where the base samples for prior preservation.
         matrix_tflops: the assumed bfloat16 rate, in 1e12 operations a second.
         rewards: cost of each reward model.
+        host_bytes: of the machine's own memory: "loading" the largest model, and "videos" while they are scored.
+        cores: over which the rewards' work on the CPU is spread.
         weights: what must be on this machine.
     """
 
@@ -69,6 +56,8 @@ class Plan:
     seconds_once: dict[str, float]
     matrix_tflops: float
     rewards: list[RewardCost]
+    host_bytes: dict[str, float]
+    cores: int
     weights: list[Weights]
 
     @property
@@ -93,13 +82,18 @@ class Plan:
             "memory_gib": {
                 "weights": {name: size / _GIB for name, size in self.weights_bytes.items()},
                 "stages": {stage.name: stage.total / _GIB for stage in self.stages},
+                "resident": {stage.name: stage.resident / _GIB for stage in self.stages},
                 "activations_with_checkpointing": self.with_checkpointing / _GIB,
                 "activations_without_checkpointing": self.without_checkpointing / _GIB,
                 "rewards": {c.name: (c.weights + c.activations) / _GIB for c in self.rewards},
                 "peak": self.peak.total / _GIB,
+                "host": {name: size / _GIB for name, size in self.host_bytes.items()},
             },
+            "sizes_not_known": [cost.model for cost in self.rewards if cost.parameters is None],
             "seconds_per_step": self.seconds,
             "seconds_once": self.seconds_once,
+            "cpu_seconds_per_video": {c.name: c.cpu_seconds for c in self.rewards},
+            "cores": self.cores,
             "matrix_tflops": self.matrix_tflops,
             "videos_per_step": self.recipe.schedule.groups * self.recipe.schedule.group_size,
             "weights": [
@@ -118,13 +112,19 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS, dynamic_prompts: int | None = None) -> Plan:
+def make_plan(
+    recipe: Recipe,
+    matrix_tflops: float = MATRIX_TFLOPS,
+    dynamic_prompts: int | None = None,
+    cores: int | None = None,
+) -> Plan:
     """Plan a run without loading any weights.
 
     Args:
         recipe: the recipe.
         matrix_tflops: the bfloat16 rate that the GPU keeps up, in 1e12 operations a second.
         dynamic_prompts: how many there are for prior preservation to sample; None takes enough.
+        cores: that share the rewards' work on the CPU; None takes all of this machine's.
 
     Raises:
         ValueError: the shape of the recipe's model is not known or does not fit the recipe, or the rate is not
@@ -139,12 +139,14 @@ def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS, dynamic_prom
     forward = measure_forward(shape, model, clip)
     checkpointed, plain = (measure_training(shape, model, clip, checkpointing) for checkpointing in (True, False))
     parameters = _parameters(shape, recipe)
-    rewards = reward_costs(recipe.reward, clip)
-    weights_bytes = _weights_bytes(recipe, parameters)
+    on_gpu = training_device() == "cuda" or model.path != "tiny"
+    rewards = reward_costs(recipe.reward, clip, scored_at_once(recipe), on_gpu)
+    cores = min(scored_at_once(recipe), cores or available_cores())
+    weights = weights_bytes(recipe, parameters)
     preserved = Preserved.of(recipe, dynamic_prompts)
     evaluations = count_evaluations(recipe, preserved)
     guided = 2 if recipe.sampling.guidance != 1.0 else 1
-    graphs = _micro_batch(recipe) * guided
+    graphs = micro_batch(recipe) * guided
     checkpointing = model.gradient_checkpointing
     if checkpointing is None:
         checkpointing = training_device() == "cuda"
@@ -155,25 +157,28 @@ def make_plan(recipe: Recipe, matrix_tflops: float = MATRIX_TFLOPS, dynamic_prom
         kept = min(preserved.per_update, recipe.sampling.micro_batch or preserved.per_update)
         training = training * max(graphs, kept * guided) + 4.0 * parameters["trained"]
     decode = measure_decode(shape, model, clip)
-    seconds, seconds_once = _seconds(recipe, evaluations, forward, decode, rewards, matrix_tflops)
+    seconds, seconds_once = _seconds(recipe, evaluations, forward, decode, rewards, matrix_tflops, cores)
     return Plan(
         recipe=recipe,
         evaluations=evaluations,
         parameters=parameters,
-        weights_bytes=weights_bytes,
-        stages=_stages(recipe, preserved, weights_bytes, rewards, forward.peak, decode.peak, training, parameters),
+        weights_bytes=weights,
+        stages=stages(recipe, preserved, weights, rewards, forward.peak, decode.peak, training, parameters),
         without_checkpointing=plain.peak * graphs,
         with_checkpointing=checkpointed.peak * graphs,
         seconds=seconds,
         seconds_once=seconds_once,
         matrix_tflops=matrix_tflops,
         rewards=rewards,
+        host_bytes=host_bytes(recipe, weights, parameters, rewards),
+        cores=cores,
         weights=required_weights(recipe),
     )
 
 
-def _micro_batch(recipe: Recipe) -> int:
-    return recipe.sampling.micro_batch or recipe.schedule.groups * recipe.schedule.group_size
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _parameters(shape: PipelineShape, recipe: Recipe) -> dict[str, int]:
@@ -185,50 +190,6 @@ def _parameters(shape: PipelineShape, recipe: Recipe) -> dict[str, int]:
     }
 
 
-def _weights_bytes(recipe: Recipe, parameters: dict[str, int]) -> dict[str, float]:
-    """Bytes that stay on the GPU after loading; the text encoder only where nothing caches its embeddings.
-
-    With adapter 'full' the trained parameters' own copy stands for the frozen base that is kept beside them.
-    """
-    width = 2 if recipe.model.dtype == "bfloat16" else 4
-    copies = _TRAINED_BYTES + (4 if recipe.objective.name == "nft" else 0)
-    full = recipe.model.adapter == "full"
-    return {
-        "transformer": 4.0 * parameters["transformer"] if full else float(width * parameters["transformer"]),
-        "trained_and_optimiser": float(copies * parameters["trained"]),
-        "vae": 4.0 * parameters["vae"],
-        "text_encoder": 0.0 if recipe.model.embeds_cache else float(width * parameters["text_encoder"]),
-    }
-
-
-def _stages(
-    recipe: Recipe,
-    preserved: Preserved | None,
-    weights_bytes: dict[str, float],
-    rewards: list[RewardCost],
-    forward: float,
-    decode: float,
-    training: float,
-    parameters: dict[str, int],
-) -> list[Stage]:
-    """On the policy's GPU, where workers of a pool are not counted."""
-    policy = sum(weights_bytes.values())
-    rewards = rewards if recipe.pool.kind == "local" else []
-    resident = policy + sum(cost.weights for cost in rewards)
-    at_once = _micro_batch(recipe)
-    width = 2 if recipe.model.dtype == "bfloat16" else 4
-    encoder = float(width * parameters["text_encoder"]) if recipe.model.embeds_cache else 0.0
-    sampled = min(preserved.samples, recipe.sampling.micro_batch or SAMPLES_AT_ONCE) if preserved else 0
-    return [
-        Stage("encode prompts", policy, encoder),
-        *([Stage("preserve", resident, forward * sampled)] if preserved else []),
-        Stage("rollout", resident, forward * at_once),
-        Stage("decode", resident, decode * (1 if recipe.model.vae_slicing else at_once)),
-        Stage("rewards", resident, max((cost.activations for cost in rewards), default=0.0)),
-        Stage("update", resident, training),
-    ]
-
-
 def _seconds(
     recipe: Recipe,
     evaluations: Evaluations,
@@ -236,6 +197,7 @@ def _seconds(
     decode: Reading,
     rewards: list[RewardCost],
     matrix_tflops: float,
+    cores: int,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Of one step by stage, and once before the first."""
     videos = recipe.schedule.groups * recipe.schedule.group_size
@@ -244,7 +206,7 @@ def _seconds(
     seconds = {
         "rollout": videos * evaluations.rollout * evaluation,
         "decode": videos * decode.flops / (rate * _FLOAT32_SHARE),
-        "rewards": videos * sum(cost.flops for cost in rewards) / rate,
+        "rewards": videos * sum(cost.flops / rate + cost.cpu_seconds / cores for cost in rewards),
         "update": videos * evaluations.update * evaluation,
     }
     once = videos * recipe.schedule.total_steps * evaluations.preserve_sampling * evaluation

@@ -100,11 +100,15 @@ def shape_of(model: ModelSettings) -> PipelineShape:
         from worldr1.tinyworld import pipeline_dir
 
         return _read(Path(pipeline_dir()))
-    place = examine("policy", model.path, model.revision).place
-    if place is None:
-        known_names = ", ".join(PUBLISHED)
-        raise ValueError(f"the shape of {model.path} is not known before it is here; known are {known_names}")
-    return _read(place)
+    found = examine("policy", model.path, model.revision)
+    if found.place is None:
+        known = ", ".join(PUBLISHED)
+        raise ValueError(
+            f"the shape of {model.path} is not known before it is here, and it {found.problem}; "
+            + (f"get it with: {found.command}" if found.command else "give another path")
+            + f"; known without are {known}"
+        )
+    return _read(found.place)
 
 
 def parameters_of(module: torch.nn.Module) -> int:

@@ -42,7 +42,8 @@ class PoolSettings(WorkerSettings):
     kind: Literal["local", "ray"] = "local"
     """In the training process; or by Ray workers, while the next `sampling.micro_batch` videos are sampled."""
     batch: Positive | None = None
-    """Videos that are scored at once; None takes all of a step. 'ray' needs a number, so that workers share a step."""
+    """Videos decoded and scored at once, which bounds the machine's memory; None takes all of a step. 'ray' needs a
+    number, so that workers share a step."""
     in_flight: Positive = 2
     """Batches that a worker holds at most: the one it scores, and the next ones."""
     timeout: Annotated[float, Field(gt=0.0)] = 600.0

@@ -152,8 +152,8 @@ class DepthAnythingSettings(Settings):
     weights: str = "depth-anything/DA3-BASE"
     """A directory or a hub name. Small and base are free for commercial use; large and giant are not."""
     revision: str | None = None
-    process_res: Positive = 504
-    """Longest side of the frames that the network sees."""
+    process_res: Annotated[int, Field(ge=14)] = 504
+    """Longest side of the frames that the network sees, whose patches have 14 pixels."""
     ref_view_strategy: Literal["first", "middle", "saddle_balanced", "saddle_sim_range"] = "middle"
     """Which frame the others are related to; 'middle' suits video."""
 
@@ -356,6 +356,14 @@ class Recipe(Settings):
             raise ValueError(f"sampling.window_range is {first, last}; it must rise and end at steps = {steps} or less")
         if window > last - first:
             raise ValueError(f"sampling.window is {window} steps; window_range {first, last} holds {last - first}")
+        return self
+
+    @model_validator(mode="after")
+    def _segments_fit(self) -> Recipe:
+        segments, steps = self.reward.traj_segments, self.clip.frames - 1
+        if segments > max(steps, 1):
+            frames = self.clip.frames
+            raise ValueError(f"reward.traj_segments is {segments}; a clip of {frames} frames has no more than {steps}")
         return self
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ LICENCES = {
     "Wan-AI/Wan2.2-T2V-A14B-Diffusers": "Apache-2.0",
     "Wan-AI/Wan2.2-TI2V-5B-Diffusers": "Apache-2.0",
     **{variant.hub: variant.licence for variant in VARIANTS},
-    "Qwen/Qwen3-VL-8B-Instruct": "Apache-2.0",
+    **{f"Qwen/Qwen3-VL-{size}-Instruct": "Apache-2.0" for size in ("2B", "4B", "8B", "32B")},
     "Qwen/Qwen2-VL-7B-Instruct": "Apache-2.0",
     "MizzenAI/HPSv3": "MIT",
 }
@@ -23,6 +24,12 @@ LICENCES = {
 
 HPSV3_BASE = "Qwen/Qwen2-VL-7B-Instruct"
 """HPSv3's checkpoint comes without a tokenizer; this model's is its own."""
+
+_CONFIGS_WITHOUT_WEIGHTS = ("scheduler_config.json", "tokenizer_config.json", "preprocessor_config.json")
+"""One of these lies in the folder of a pipeline's part that has no weights."""
+_WEIGHTS_FILE = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
+"""Of a pipeline's part, by the library that reads it."""
+_SHARD = re.compile(r"-\d+-of-\d+\.safetensors$")
 
 
 @dataclass(frozen=True)
@@ -128,19 +135,36 @@ def download_command(name: str, revision: str | None = None, only: tuple[str, ..
 
 def incomplete(folder: Path) -> str:
     """What a directory of weights lacks, as the end of a sentence; empty when it is whole."""
-    if not any(folder.rglob("*.safetensors")):
-        return f"holds no .safetensors in {folder}"
-    for index in folder.rglob("*.safetensors.index.json"):
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        lacking = sorted(shard for shard in shards if not (index.parent / shard).is_file())
-        if lacking:
-            return f"is not whole: {lacking[0]} is missing in {index.parent}"
     model_index = folder / "model_index.json"
-    if model_index.is_file():
-        for part, kind in json.loads(model_index.read_text(encoding="utf-8")).items():
-            if not part.startswith("_") and isinstance(kind, list) and kind[0] and not (folder / part).is_dir():
-                return f"is not whole: {part}/ is missing in {folder}"
+    if not model_index.is_file():
+        return _lacking(folder)
+    for part, kind in json.loads(model_index.read_text(encoding="utf-8")).items():
+        if part.startswith("_") or not isinstance(kind, list) or not kind[0]:
+            continue
+        inside = folder / part
+        if not inside.is_dir():
+            return f"is not whole: {part}/ is missing in {folder}"
+        if any((inside / name).is_file() for name in _CONFIGS_WITHOUT_WEIGHTS):
+            continue
+        if not (inside / "config.json").is_file():
+            return f"is not whole: config.json is missing in {inside}"
+        lacking = _lacking(inside, _WEIGHTS_FILE.get(kind[0]))
+        if lacking:
+            return lacking
     return ""
+
+
+def _lacking(folder: Path, wanted: str | None = None) -> str:
+    """What a folder lacks of its file of weights, under that or any name, or of the shards that an index lists."""
+    for index in folder.glob("*.safetensors.index.json"):
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        lacking = sorted(shard for shard in shards if not (folder / shard).is_file())
+        return f"is not whole: {lacking[0]} is missing in {folder}" if lacking else ""
+    files = {file.name for file in folder.glob("*.safetensors") if file.is_file()}
+    if any(_SHARD.search(name) for name in files):
+        return f"is not whole: the .safetensors.index.json of its shards is missing in {folder}"
+    whole = bool(files) if wanted is None else wanted in files
+    return "" if whole else f"holds no {wanted or '.safetensors'} in {folder}"
 
 
 def _find(name: str, revision: str | None) -> tuple[Path | None, str]:

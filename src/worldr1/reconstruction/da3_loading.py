@@ -44,13 +44,11 @@ def load_network(name_or_path: str | Path, revision: str | None = None) -> tuple
     """
     known = find_variant(str(name_or_path))
     if known is not None:
-        _check_cameras(known)
+        check_cameras(known)
     config, weights = _files(name_or_path, revision)
-    preset = _preset(config, known.preset if known else UPSTREAM_DEFAULT)
-    variant = known if known is not None and known.preset == preset else variant_of_preset(preset)
-    _check_cameras(variant)
+    variant = _variant(config, known)
     network = build_network(variant)
-    _fill(network, weights, preset)
+    _fill(network, weights, variant.preset)
     if not variant.commercial:
         log.warning(
             "The weights of %s are under %s: not for commercial use. DA3-SMALL and DA3-BASE are under Apache-2.0.",
@@ -62,13 +60,32 @@ def load_network(name_or_path: str | Path, revision: str | None = None) -> tuple
     return network, variant
 
 
+def variant_of_weights(name: str, directory: Path | None) -> Variant | None:
+    """The variant of weights, without reading them: as their directory's `config.json` says, else by published name.
+
+    Returns None where neither tells. Raises as `load_network` for what the directory lacks and for a variant without
+    cameras.
+    """
+    if directory is not None:
+        return _variant(_files(directory, None)[0], find_variant(str(directory)))
+    known = find_variant(name)
+    if known is not None:
+        check_cameras(known)
+    return known
+
+
+def missing_modules(gaussians: bool) -> list[str]:
+    """What the upstream network needs and this Python lacks, for a variant with or without a Gaussian head."""
+    needed = ["depth_anything_3", "einops", "addict", "omegaconf"] + (["evo", "e3nn"] if gaussians else [])
+    return [module for module in needed if importlib.util.find_spec(module) is None]
+
+
 def build_network(variant: Variant) -> nn.Module:
     """The upstream network of a variant with random weights, in evaluation mode.
 
     Raises ImportError, which names the command that mends it, when the upstream package or what it needs is missing.
     """
-    needed = ["depth_anything_3", "einops", "addict", "omegaconf"] + (["evo", "e3nn"] if variant.gaussians else [])
-    missing = [module for module in needed if importlib.util.find_spec(module) is None]
+    missing = missing_modules(variant.gaussians)
     if missing:
         raise ImportError(f"Depth Anything 3 ({variant.name}) needs {', '.join(missing)}; install with: {INSTALL}")
     with warnings.catch_warnings():
@@ -89,13 +106,22 @@ def quiet_upstream() -> None:
         logger.level = LOG_LEVELS["ERROR"]
 
 
-def _check_cameras(variant: Variant) -> None:
+def check_cameras(variant: Variant) -> None:
+    """Raises ValueError for a variant that estimates no cameras."""
     if not variant.cameras:
         able = ", ".join(v.name for v in VARIANTS if v.cameras and v.superseded_by is None)
         raise ValueError(
             f"{variant.name} estimates depth frame by frame and no cameras, so it cannot reconstruct a video; "
             f"use one of {able}."
         )
+
+
+def _variant(config: Path, known: Variant | None) -> Variant:
+    """What `config.json` names, of weights whose own name may be known."""
+    preset = _preset(config, known.preset if known else UPSTREAM_DEFAULT)
+    variant = known if known is not None and known.preset == preset else variant_of_preset(preset)
+    check_cameras(variant)
+    return variant
 
 
 def _files(name_or_path: str | Path, revision: str | None) -> tuple[Path, Path]:

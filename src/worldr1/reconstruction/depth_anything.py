@@ -18,7 +18,7 @@ from worldr1.reconstruction.da3_gaussians import from_head, from_maps, transform
 from worldr1.reconstruction.da3_loading import load_network, quiet_upstream
 from worldr1.reconstruction.da3_preprocess import normalize, resize_frames
 from worldr1.reconstruction.stereo import GAUGE_COLUMNS, GAUGE_ROWS
-from worldr1.reconstruction.types import Reconstruction, missing
+from worldr1.reconstruction.types import Reconstruction, all_finite, missing
 from worldr1.splats.gaussians import Gaussians
 
 PATCH = 14
@@ -148,7 +148,7 @@ class DepthAnythingReconstructor:
             raise ValueError(
                 f"DepthAnythingReconstructor needs videos [B,T,3,H,W] of at least one frame, got {list(videos.shape)}."
             )
-        if not bool(torch.isfinite(videos).all()):
+        if not all_finite(videos):
             raise ValueError("DepthAnythingReconstructor got a video with values that are not finite; leave it out.")
         return [self._one(video) for video in videos.detach()]
 

@@ -49,6 +49,11 @@ class Reconstructor(Protocol):
         ...
 
 
+def all_finite(values: Tensor) -> bool:
+    """Whether neither nan nor an infinity is among values, in one pass and without a mask of their size."""
+    return values.numel() == 0 or all(bool(torch.isfinite(end)) for end in torch.aminmax(values))
+
+
 def missing(video: Tensor) -> Reconstruction:
     """What stands for a video [T,3,H,W] that could not be rebuilt: nan everywhere, confidence 0, no Gaussians."""
     from worldr1.splats.gaussians import Gaussians

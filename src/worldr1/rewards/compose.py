@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from worldr1.reconstruction.types import Reconstruction, Reconstructor
+from worldr1.reconstruction.types import Reconstruction, Reconstructor, all_finite
 from worldr1.rewards.types import Composer, Reward, Sample, Scores
 
 __all__ = ["InBatches", "RewardComposer", "Scores", "weighted_sum"]
@@ -20,13 +20,18 @@ class RewardComposer:
         rewards: components by name.
         weights: one weight for each of them.
         reconstructor: rebuilds the scenes, once for all components that need it; may be None when none does.
+        device: where it gets its videos, and so leaves the scenes that the components see.
 
     Raises:
         ValueError: when there is no reward, names do not match, a weight is not finite, or a reconstructor is missing.
     """
 
     def __init__(
-        self, rewards: Mapping[str, Reward], weights: Mapping[str, float], reconstructor: Reconstructor | None = None
+        self,
+        rewards: Mapping[str, Reward],
+        weights: Mapping[str, float],
+        reconstructor: Reconstructor | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         if not rewards:
             raise ValueError("RewardComposer needs at least one reward.")
@@ -43,6 +48,7 @@ class RewardComposer:
         self.rewards = dict(rewards)
         self.weights = {name: float(weights[name]) for name in rewards}
         self.reconstructor = reconstructor
+        self.device = torch.device(device)
 
     def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
         """Score B samples.
@@ -55,7 +61,7 @@ class RewardComposer:
         active = {n: r for n, r in self.rewards.items() if use_3d or not r.needs_reconstruction}
         if not active:
             raise ValueError("use_3d=False leaves no reward: every one needs a reconstruction. Add a general reward.")
-        good = [i for i, sample in enumerate(samples) if bool(torch.isfinite(sample.video).all())]
+        good = [i for i, sample in enumerate(samples) if all_finite(sample.video)]
         kept = [samples[i] for i in good]
         scenes = self._reconstruct(kept) if any(r.needs_reconstruction for r in active.values()) else None
         components = {}
@@ -74,9 +80,8 @@ class RewardComposer:
             shapes.setdefault(tuple(sample.video.shape), []).append(i)
         for places in shapes.values():
             assert self.reconstructor is not None
-            found = self.reconstructor(
-                torch.stack([samples[i].video for i in places]), [samples[i].trajectory for i in places]
-            )
+            videos = torch.stack([samples[i].video for i in places]).to(self.device)
+            found = self.reconstructor(videos, [samples[i].trajectory for i in places])
             scenes.update(zip(places, found, strict=True))
         return [scenes[i] for i in range(len(samples))]
 
@@ -92,15 +97,19 @@ class InBatches:
     """A composer that scores `batch` samples at a time, as the workers of a pool do."""
 
     def __init__(self, composer: Composer, batch: int) -> None:
-        self._composer = composer
-        self._batch = batch
+        self.composer = composer
+        self.batch = batch
 
     def __call__(self, samples: Sequence[Sample], use_3d: bool = True) -> Scores:
         """Score B samples; raises as the composer."""
-        starts = range(0, max(1, len(samples)), self._batch)
-        parts = [self._composer(samples[i : i + self._batch], use_3d) for i in starts]
-        components = {name: torch.cat([part.components[name] for part in parts]) for name in parts[0].components}
-        return Scores(components, torch.cat([part.total for part in parts]))
+        starts = range(0, max(1, len(samples)), self.batch)
+        return joined([self.composer(samples[i : i + self.batch], use_3d) for i in starts])
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """The scores of parts of a batch, one after another."""
+    components = {name: torch.cat([part.components[name] for part in parts]) for name in parts[0].components}
+    return Scores(components, torch.cat([part.total for part in parts]))
 
 
 def weighted_sum(components: Mapping[str, Tensor], weights: Mapping[str, float]) -> Scores:

@@ -118,6 +118,6 @@ class MetaReward:
         reconstructions = require_reconstructions("MetaReward", samples, reconstructions)
         scores = torch.full((len(samples),), torch.nan)
         for places, views in views_by_size(samples, reconstructions, self.sideways, self.raised):
-            digits = expected_digit(judge(self.critic, views, [samples[i].prompt for i in places]))
+            digits = expected_digit(judge(self.critic, views.cpu(), [samples[i].prompt for i in places]))
             scores[places] = 0.1 * digits.cpu()
         return scores

@@ -49,23 +49,24 @@ def points_agreement(scene: Reconstruction, keys: int = 5, least_confidence: flo
 
 def return_errors(scene: Reconstruction, source: int, target: int, least_confidence: float) -> Tensor:
     """Distances [N] in pixels between confident points of frame `source` and where they come back from `target`."""
-    depth = scene.depth.detach().cpu().double()
-    sure = scene.confidence.detach().cpu().double()
+    pair = [source, target]
+    depth, depth_there = scene.depth[pair].detach().cpu().double()
+    sure, sure_there = scene.confidence[pair].detach().cpu().double()
     lens = scene.intrinsics.detach().cpu().double()
-    poses = scene.c2w[[source, target]].detach().cpu().double()
+    poses = scene.c2w[pair].detach().cpu().double()
     there = se3.invert(poses[1:])[0] @ poses[0]
     back = se3.invert(there[None])[0]
-    height, width = depth.shape[1:]
+    height, width = depth.shape
     y, x = torch.meshgrid(
         torch.arange(height, dtype=torch.float64) + 0.5, torch.arange(width, dtype=torch.float64) + 0.5, indexing="ij"
     )
-    begin = torch.stack([x, y], dim=-1)[sure[source] >= least_confidence]
-    moved, far = _move(begin, depth[source][sure[source] >= least_confidence], there, lens)
+    begin = torch.stack([x, y], dim=-1)[sure >= least_confidence]
+    moved, far = _move(begin, depth[sure >= least_confidence], there, lens)
     size = torch.tensor([width, height], dtype=torch.float64)
     kept = (far > NEAR) & ((moved >= 0.5) & (moved <= size - 0.5)).all(-1)
     begin, moved, far = begin[kept], moved[kept], far[kept]
-    seen = 1.0 / _sample(1.0 / depth[target].clamp(min=NEAR), moved)
-    kept = (far <= OCCLUDED * seen) & (_sample(sure[target], moved) >= least_confidence)
+    seen = 1.0 / _sample(1.0 / depth_there.clamp(min=NEAR), moved)
+    kept = (far <= OCCLUDED * seen) & (_sample(sure_there, moved) >= least_confidence)
     returned, behind = _move(moved[kept], seen[kept], back, lens)
     return (returned - begin[kept]).norm(dim=-1)[behind > NEAR]
 

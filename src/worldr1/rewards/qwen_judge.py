@@ -23,6 +23,15 @@ def digit_token_ids(tokenizer: Any) -> list[int]:
     return [ids[0] for ids in encoded]
 
 
+def require_qwen3_vl(model_type: str, source: str) -> None:
+    """Raises ValueError when a model's type, as its config.json names it, is not the one that QwenJudge reads."""
+    if model_type != "qwen3_vl":
+        raise ValueError(
+            f"{source} is a {model_type} model; QwenJudge needs a dense Qwen3-VL such as Qwen/Qwen3-VL-8B-Instruct. "
+            "Serve any other with vLLM and use OpenAIJudge."
+        )
+
+
 class QwenJudge:
     """Expected digit under Qwen3-VL's next-token probabilities, restricted to the ten digits and renormalised.
 
@@ -57,12 +66,10 @@ class QwenJudge:
 
         try:
             config = AutoConfig.from_pretrained(source)
-            if config.model_type != "qwen3_vl":
-                raise ValueError(
-                    f"{source} is a {config.model_type} model; QwenJudge needs a dense Qwen3-VL such as "
-                    "Qwen/Qwen3-VL-8B-Instruct. Serve any other with vLLM and use OpenAIJudge."
-                )
-            model = Qwen3VLForConditionalGeneration.from_pretrained(source, config=config, dtype=dtype)
+            require_qwen3_vl(config.model_type, source)
+            model = Qwen3VLForConditionalGeneration.from_pretrained(
+                source, config=config, dtype=dtype, use_safetensors=True
+            )
         except OSError as error:
             raise FileNotFoundError(
                 f"The S_meta judge {source} cannot be read; get it with `hf download {source}`."

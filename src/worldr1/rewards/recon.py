@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from worldr1.reconstruction.redraw import fill_holes, look_up, splat_depth
 from worldr1.reconstruction.search import spread
-from worldr1.reconstruction.types import Reconstruction
+from worldr1.reconstruction.types import Reconstruction, all_finite
 from worldr1.rewards.lpips import Lpips
 from worldr1.rewards.moving import moving_mask
 from worldr1.rewards.points import points_agreement
@@ -160,23 +160,24 @@ class ReconReward:
         return ReconDetails(*table)
 
     def _distances(self, drawings: Sequence[Redrawing]) -> list[float]:
-        """Mean perceptual distance of each redrawing; pictures of one size are compared together."""
+        """Mean perceptual distance of each redrawing; pictures of one size are compared together, where LPIPS is."""
+        device = next(self.lpips.parameters()).device
         distances = [float("nan")] * len(drawings)
         for size in {d.drawn.shape[2:] for d in drawings}:
             places = [i for i, d in enumerate(drawings) if d.drawn.shape[2:] == size]
             with torch.inference_mode():
                 joint = self.lpips(
-                    torch.cat([drawings[i].drawn for i in places]).clamp(0.0, 1.0),
-                    torch.cat([drawings[i].originals for i in places]),
-                    torch.cat([drawings[i].covered for i in places]).float(),
-                )
+                    torch.cat([drawings[i].drawn for i in places]).clamp(0.0, 1.0).to(device),
+                    torch.cat([drawings[i].originals for i in places]).to(device),
+                    torch.cat([drawings[i].covered for i in places]).float().to(device),
+                ).cpu()
             for i, part in zip(places, joint.split([len(drawings[i].frames) for i in places]), strict=True):
                 distances[i] = float(part.nanmean())
         return distances
 
 
 def _usable(sample: Sample, reconstruction: Reconstruction) -> bool:
-    return bool(torch.isfinite(sample.video).all()) and bool(torch.isfinite(reconstruction.c2w).all())
+    return all_finite(sample.video) and all_finite(reconstruction.c2w)
 
 
 def redraw(video: Tensor, reconstruction: Reconstruction, keys: int = 5) -> Redrawing:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
-from worldr1.recipes.settings import RewardSettings
+from worldr1.recipes.settings import JudgeSettings, RewardSettings
 from worldr1.recipes.weights import place_of
 from worldr1.reconstruction.types import Reconstructor
 from worldr1.rewards.compose import RewardComposer
 from worldr1.rewards.types import Reward
+
+if TYPE_CHECKING:
+    from worldr1.rewards.openai_judge import OpenAIJudge
 
 NEEDS_RECONSTRUCTION: Mapping[str, bool] = {"meta": True, "recon": True, "traj": True, "general": False}
 """Of each component, whoever judges it."""
@@ -38,7 +42,9 @@ def build_composer(settings: RewardSettings, device: torch.device | str = "cpu")
     where = torch.device(device)
     rewards = {name: makers[name](settings, where) for name in settings.weights}
     needed = any(reward.needs_reconstruction for reward in rewards.values())
-    return RewardComposer(rewards, settings.weights, build_reconstructor(settings, where) if needed else None)
+    reconstructor = build_reconstructor(settings, where) if needed else None
+    scenes_on = where if settings.reconstructor == "da3" else "cpu"
+    return RewardComposer(rewards, settings.weights, reconstructor, scenes_on)
 
 
 def build_reconstructor(settings: RewardSettings, device: torch.device | str = "cpu") -> Reconstructor:
@@ -60,6 +66,18 @@ def build_reconstructor(settings: RewardSettings, device: torch.device | str = "
     )
 
 
+def build_server_judge(settings: JudgeSettings) -> OpenAIJudge:
+    """The judge behind a server, which is not asked yet.
+
+    Raises:
+        FileNotFoundError: there is no token file.
+        ValueError: the URL is no address, or the token cannot be sent.
+    """
+    from worldr1.rewards.openai_judge import OpenAIJudge
+
+    return OpenAIJudge(settings.url, settings.weights, token=_token(settings.token_file))
+
+
 def critics_folder(settings: RewardSettings) -> Path:
     """Where the shipped or named tiny critics lie."""
     if settings.critics != "tiny":
@@ -79,9 +97,7 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
     from worldr1.rewards.vision_meta import VisionMetaReward
 
     if judge.name == "server":
-        from worldr1.rewards.openai_judge import OpenAIJudge
-
-        return VisionMetaReward(OpenAIJudge(judge.url, judge.weights, token=_token(judge.token_file)), sideways, raised)
+        return VisionMetaReward(build_server_judge(judge), sideways, raised)
     from worldr1.rewards.qwen_judge import QwenJudge
 
     place = place_of(judge.weights, judge.revision)
@@ -90,9 +106,11 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
 
 
 def _recon(settings: RewardSettings, device: torch.device) -> Reward:
+    from worldr1.rewards.lpips import Lpips
     from worldr1.rewards.recon import ReconReward
 
     return ReconReward(
+        Lpips().to(device),
         sharpness=settings.sharpness,
         pixels=settings.pixels,
         points=settings.points,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from worldr1.data.prompts import load_prompts
 from worldr1.data.promptset import same_text
+from worldr1.planning.readiness import obstacles, refuse
 from worldr1.recipes.settings import Recipe
-from worldr1.recipes.weights import missing_sentence, required_weights
 from worldr1.rl.assemble_policy import load_policy, training_device
 from worldr1.rl.batch import TrainingPrompts
 from worldr1.rl.distributed import World
@@ -31,15 +31,16 @@ _DYNAMIC_SHARE = 6
 
 
 def assemble(recipe: Recipe, world: World | None = None) -> Parts:
-    """Load and build all that a recipe names, for this process of `world`; what is small and may be wrong comes first.
+    """Load and build all that a recipe names, for this process of `world`.
+
+    What can be told to be missing or wrong without loading weights is told first, the same as the dry run tells.
 
     Raises:
         FileNotFoundError: a model, critic or prompt file is missing.
+        ImportError: a package is missing.
         ValueError: something in them is wrong, or the GPU's memory is too little.
     """
-    missing = [weights for weights in required_weights(recipe) if weights.place is None]
-    if missing:
-        raise FileNotFoundError(missing_sentence(missing))
+    refuse(obstacles(recipe, training_device() == "cuda"))
     prompts, evaluation = training_prompts(recipe), held_out(recipe)
     _warn_of_leaks(prompts, evaluation)
     spread = world is not None and world.size > 1 and recipe.parallel.strategy == "fsdp"
@@ -65,16 +66,15 @@ def _warn_of_leaks(prompts: TrainingPrompts, evaluation: Sequence[str]) -> None:
 
 
 def _check_memory(recipe: Recipe) -> None:
-    from worldr1.planning.budget import check_memory, gpu_bytes, memory_warning
+    from worldr1.planning.budget import gpu_bytes, host_bytes, memory_obstacles, memory_warnings
     from worldr1.planning.plan import make_plan
 
     available = gpu_bytes()
     if recipe.model.path == "tiny" or available is None:
         return
     plan = make_plan(recipe)
-    check_memory(plan, available)
-    warning = memory_warning(plan, available)
-    if warning:
+    refuse(memory_obstacles(plan, available))
+    for warning in memory_warnings(plan, available, host_bytes()):
         logger.warning(warning)
 
 

@@ -141,6 +141,7 @@ def _cached_encoder(path: str, directory: Path, dtype: torch.dtype, device: str)
 
         logger.info("loading the text encoder of %s", path)
         kind = getattr(transformers, DiffusionPipeline.load_config(where)["text_encoder"][1])
-        return kind.from_pretrained(where, subfolder="text_encoder", dtype=dtype).to(device)
+        encoder = kind.from_pretrained(where, subfolder="text_encoder", dtype=dtype, use_safetensors=True)
+        return encoder.to(device)
 
     return CachedTextEncoder(load, directory, where, dtype, device)

@@ -13,10 +13,11 @@ from worldr1.data.atomic import whole_directory, write_text
 from worldr1.evaluation.video import write_video
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
+from worldr1.rewards.compose import joined
 from worldr1.rewards.types import Composer
 from worldr1.rl.batch import Batch, fixed_batch
 from worldr1.rl.distributed import World
-from worldr1.rl.scoring import decode, first_scores, gather_scores, reward_means, score
+from worldr1.rl.scoring import decoded, first_scores, gather_scores, reward_means, score
 from worldr1.sampling.rollout import rollout
 
 
@@ -47,15 +48,23 @@ class HeldOut:
         noise = self._batch.noise.to(policy.device)
         conditioning = policy.encode(self._batch.prompts)
         made = rollout(policy, conditioning, noise, policy.sigmas(sampling.steps), micro_batch=sampling.micro_batch)
-        videos = decode(policy, made.latents, sampling.micro_batch)
-        self._keep(videos, step)
-        scores = gather_scores(self._world, score(composer, self._batch, videos))
+        first: list[Tensor] = []
+        parts = []
+        for part, videos in decoded(policy, made.latents, composer, sampling.micro_batch):
+            first.extend(videos[: max(0, self._kept - len(first))].clone())
+            parts.append(score(composer, self._batch.rows(part), videos))
+        self._keep(first, len(made.latents), step)
+        scores = gather_scores(self._world, joined(parts))
         return reward_means(first_scores(scores, len(self._prompts)))
 
-    def _keep(self, videos: Tensor, step: int) -> None:
-        each = len(videos)
-        kept = min(self._recipe.evaluation.videos, len(self._prompts))
-        wanted = (self._world.bring(videos[index % each], owner=index // each) for index in range(kept))
+    @property
+    def _kept(self) -> int:
+        return min(self._recipe.evaluation.videos, len(self._prompts))
+
+    def _keep(self, first: Sequence[Tensor], each: int, step: int) -> None:
+        """Write the first videos of all processes, of which each made so many and has `first`."""
+        kept = self._kept
+        wanted = (self._world.bring(first[index % each], owner=index // each) for index in range(kept))
         if not self._world.main:
             deque(wanted, maxlen=0)
             return

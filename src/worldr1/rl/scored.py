@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 
 from worldr1.policy.base import Conditioning, Policy
+from worldr1.rewards.compose import joined
 from worldr1.rewards.types import Composer, PooledComposer, Scores
 from worldr1.rl.batch import Batch
 from worldr1.rl.draws import Draws
 from worldr1.rl.objectives import Objective
-from worldr1.rl.scoring import decode, samples_of, score
+from worldr1.rl.scoring import decode, decoded, samples_of, score
 from worldr1.sampling.rollout import Rollout, chunks
 
 
@@ -21,7 +22,7 @@ class Scored:
     Attributes:
         rollout: of B samples.
         scores: of their videos.
-        sampled: the moment, by `time.perf_counter`, when the last of them was there.
+        sampled: the moment, by `time.perf_counter`, when the last of them was there, as if none were scored before.
         hidden: share, in [0, 1], of the seconds of scoring in which the next videos were sampled.
     """
 
@@ -52,9 +53,12 @@ def sample_and_score(
     """
     if not isinstance(composer, PooledComposer):
         made = objective.collect(policy, conditioning, batch.noise.to(policy.device), draws, step)
-        videos = decode(policy, made.latents, micro_batch)
-        sampled = time.perf_counter()
-        return Scored(made, score(composer, batch, videos, use_3d), sampled)
+        scores_of_parts, seconds = [], 0.0
+        for part, videos in decoded(policy, made.latents, composer, micro_batch):
+            began = time.perf_counter()
+            scores_of_parts.append(score(composer, batch.rows(part), videos, use_3d))
+            seconds += time.perf_counter() - began
+        return Scored(made, joined(scores_of_parts), time.perf_counter() - seconds)
     parts = []
     with composer.begin(use_3d) as scoring:
         for part in chunks(len(batch.prompts), micro_batch):

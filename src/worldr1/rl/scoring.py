@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from worldr1.policy.base import Policy
+from worldr1.rewards.compose import InBatches
 from worldr1.rewards.types import Composer, Sample, Scores
 from worldr1.rl.batch import Batch
 from worldr1.rl.distributed import World
@@ -18,6 +19,17 @@ def decode(policy: Policy, latents: Tensor, micro_batch: int | None = None) -> T
     """Videos [B, T, 3, H, W] on the CPU of latents [B, C, t, h, w], `micro_batch` at a time."""
     parts = [policy.decode(latents[part]).cpu() for part in chunks(len(latents), micro_batch)]
     return torch.cat(parts)
+
+
+def decoded(
+    policy: Policy, latents: Tensor, composer: Composer, micro_batch: int | None = None
+) -> Iterator[tuple[slice, Tensor]]:
+    """Videos of latents [B, C, t, h, w] as `decode` gives them, with their places, as many as are scored at once.
+
+    Of a composer in batches no more than one batch is in memory; of any other all come together.
+    """
+    for part in chunks(len(latents), composer.batch if isinstance(composer, InBatches) else None):
+        yield part, decode(policy, latents[part], micro_batch)
 
 
 def samples_of(batch: Batch, videos: Tensor) -> list[Sample]:

@@ -67,7 +67,7 @@ def _autoencoder(work: Path, settings: BuildSettings, report: Callable[[str, flo
 
     directory = work / "vae"
     if (directory / "config.json").exists():
-        return AutoencoderKLWan.from_pretrained(directory).eval().requires_grad_(False)
+        return AutoencoderKLWan.from_pretrained(directory, use_safetensors=True).eval().requires_grad_(False)
     corpus = replace(settings.corpus, seed=settings.seed + 777)
     videos = []
     for start in range(0, settings.autoencoder_clips, 256):
