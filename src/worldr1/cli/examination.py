@@ -135,7 +135,8 @@ def _gpus() -> list[Finding]:
 
 def _gsplat() -> Finding:
     if importlib.util.find_spec("gsplat") is None:
-        return Finding("gsplat", "missing", "splats render on the CPU", "pip install 'worldr1[cuda]'", needed=False)
+        detail = "splats render on the CPU; on a GPU reward.recon_from 'gaussians' needs it"
+        return Finding("gsplat", "missing", detail, "pip install 'worldr1[cuda]'", needed=False)
     return Finding("gsplat", "ok", importlib.metadata.version("gsplat"), needed=False)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from worldr1.recipes.settings import ClipSettings, RewardSettings
 from worldr1.reconstruction.da3_variants import find_variant
+from worldr1.rewards.rerender import FRAMES_AT_ONCE, SPLATS_AT_ONCE
 
 _BYTES = 2
 """Of a bfloat16 number."""
@@ -19,6 +20,12 @@ _JUDGE = (8_767_123_696, 4096, 600)
 """Qwen3-VL-8B: parameters, width, tokens of one view of 480x832 and its question."""
 _HPSV3 = (8_295_000_000, 3584, 700)
 """HPSv3 (Qwen2-VL-7B and a head): parameters, width, tokens of one frame and its question."""
+_SPLAT_FLOATS, _PROJECTED_FLOATS = 38, 32
+"""Of a Gaussian with colours of degree 2; and beside it in each view: colours, their basis, the projection, sorting."""
+_STEREO_SPLATS = 3 * 16384
+"""Gaussians of a scene by stereo: of so many key frames, each of so many at most."""
+_ALEXNET = (28_300.0, 256)
+"""LPIPS: operations for each pixel of one picture (1.42e9 at 224x224), and bytes of its activations."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def reward_costs(settings: RewardSettings, clip: ClipSettings) -> list[RewardCos
     if "meta" in active:
         costs.append(_judge(settings))
     if "recon" in active:
-        costs.append(RewardCost("recon", "LPIPS on the CPU", 0, 0.0, 0.0))
+        costs.append(_recon(settings, clip))
     if "general" in active:
         costs.append(_preference(settings))
     return costs
@@ -66,14 +73,44 @@ def _reconstructor(settings: RewardSettings, clip: ClipSettings) -> RewardCost:
     if variant is None:
         return RewardCost("reconstructor", name, 0, 0.0, 0.0)
     width, layers = next(size for part, size in _DA3_NETWORKS.items() if part in variant.preset)
-    scale = settings.da3.process_res / max(clip.height, clip.width)
-    rows, columns = (round(side * scale / _DA3_PATCH) for side in (clip.height, clip.width))
+    rows, columns = _patches(settings, clip)
     tokens = clip.frames * rows * columns
     linear = 2.0 * variant.parameters * tokens
     attention = 4.0 * width * layers / 2 * (tokens**2 + tokens * rows * columns)
     return RewardCost(
         "reconstructor", name, variant.parameters, float(_BUFFERS * tokens * width * _BYTES), linear + attention
     )
+
+
+def _patches(settings: RewardSettings, clip: ClipSettings) -> tuple[int, int]:
+    """Rows and columns of a frame's patches as Depth Anything 3 sees it."""
+    scale = settings.da3.process_res / max(clip.height, clip.width)
+    return round(clip.height * scale / _DA3_PATCH), round(clip.width * scale / _DA3_PATCH)
+
+
+def _recon(settings: RewardSettings, clip: ClipSettings) -> RewardCost:
+    """Gaussians are drawn and compared on the GPU. Drawing is no matrix work and not in the operations."""
+    if settings.recon_from == "frames":
+        return RewardCost("recon", "LPIPS on the CPU", 0, 0.0, 0.0)
+    splats = _splats(settings, clip)
+    views = max(1, min(FRAMES_AT_ONCE, SPLATS_AT_ONCE // splats))
+    pixels, (operations, width) = clip.height * clip.width, _ALEXNET
+    drawing = 4.0 * splats * (_SPLAT_FLOATS + views * _PROJECTED_FLOATS)
+    return RewardCost(
+        "recon",
+        "splats and LPIPS",
+        0,
+        drawing + 2.0 * views * pixels * width,
+        2.0 * clip.frames * pixels * operations,
+    )
+
+
+def _splats(settings: RewardSettings, clip: ClipSettings) -> int:
+    """Gaussians of a scene at most: of Depth Anything 3 one for each pixel of the frames that give them."""
+    if settings.reconstructor == "stereo":
+        return _STEREO_SPLATS
+    rows, columns = _patches(settings, clip)
+    return min(settings.da3.splat_frames, clip.frames) * rows * columns * _DA3_PATCH**2
 
 
 def _judge(settings: RewardSettings) -> RewardCost:
