@@ -304,6 +304,23 @@ def test_only_models_of_this_process_take_memory() -> None:
     assert by_name["general"].weights > 16e9
 
 
+def test_gaussians_that_are_drawn_take_memory_and_redrawn_frames_none() -> None:
+    """81 frames that the network sees at 294x504, a Gaussian a pixel: 12.0 million of 38 floats, 1.7 GiB."""
+    recipe = load_recipe("world-r1-paper")
+    cost = {cost.name: cost for cost in reward_costs(recipe.reward, recipe.clip)}["recon"]
+    scene = 81 * 294 * 504 * 38 * 4
+    assert scene / GIB == pytest.approx(1.70, abs=0.01)
+    assert scene < cost.activations < 3 * scene
+    assert cost.parameters == 0
+    assert cost.flops == pytest.approx(81 * 2 * 1.42e9 * 480 * 832 / 224**2, rel=0.01)
+    few = recipe.reward.model_copy(update={"da3": recipe.reward.da3.model_copy(update={"splat_frames": 8})})
+    by_few = {cost.name: cost for cost in reward_costs(few, recipe.clip)}["recon"]
+    assert by_few.activations < cost.activations
+    small = load_recipe("world-r1-small")
+    frames = {cost.name: cost for cost in reward_costs(small.reward, small.clip)}["recon"]
+    assert (frames.activations, frames.flops) == (0.0, 0.0)
+
+
 def test_an_unknown_model_s_shape_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     model = load_recipe("world-r1-small").model.model_copy(update={"path": "someone/unknown"})

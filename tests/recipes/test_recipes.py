@@ -12,6 +12,7 @@ from worldr1.data.prompts import read_prompts
 from worldr1.data.promptset import shipped_path
 from worldr1.recipes import Recipe, load_recipe, recipe_names, save_recipe
 from worldr1.recipes.settings import ClipSettings, RewardSettings
+from worldr1.reconstruction.da3_variants import variant_of
 from worldr1.rl.assemble import held_out, training_prompts
 
 
@@ -50,9 +51,19 @@ def test_the_paper_s_recipe_keeps_its_settings_to_the_letter() -> None:
     assert not recipe.objective.grpo.guard
     assert reward.weights == {"meta": 1.0, "recon": 1.0, "traj": 1.0, "general": 1.0}
     assert (reward.normalise, reward.pixels, reward.points, reward.moving) == ("none", 0.0, 0.0, "counted")
+    assert (reward.recon_from, reward.traj_form) == ("gaussians", "absolute")  # the paper's own formulas
+    assert (reward.traj_segments, reward.traj_metres) == (1, None)
     assert (reward.reconstructor, reward.judge.name, reward.preference.name) == ("da3", "qwen3-vl", "hpsv3")
+    assert variant_of(reward.da3.weights).gaussians
+    assert reward.da3.splat_frames == recipe.clip.frames  # Phi is of the whole video
     assert (recipe.noise.strength, recipe.advantage.scale, recipe.preserve.weight) == (1.0, "group", 0.0)
     assert recipe.prompts.count == 3000
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny-long", "world-r1-small", "world-r1-large"])
+def test_all_other_recipes_keep_our_formulas(name: str) -> None:
+    reward = load_recipe(name).reward
+    assert (reward.recon_from, reward.traj_form, reward.da3.splat_frames) == ("frames", "relative", 8)
 
 
 def test_the_round_trip_keeps_values_that_are_no_defaults(tmp_path: Path) -> None:

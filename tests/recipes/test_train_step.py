@@ -14,13 +14,24 @@ import torch
 from torch import nn
 
 from tiny_pipeline_parts import build_tiny_pipeline
+from worldr1.camera.metrics import rotation_geodesic
+from worldr1.camera.trajectory import Trajectory
 from worldr1.recipes import Recipe, load_recipe
+from worldr1.reconstruction.da3_variants import variant_of
+from worldr1.rewards.lpips import Lpips
+from worldr1.rewards.registry import build_composer
+from worldr1.rewards.rerender import RerenderReward
+from worldr1.rewards.traj import TrajReward
+from worldr1.rewards.types import Sample
 from worldr1.rl.assemble import assemble
 from worldr1.rl.metrics import read_metrics
 from worldr1.rl.run import RunDirectory
 from worldr1.rl.trainer import Parts, Trainer
+from worldr1.splats.render import render
 
 _TESTS = Path(__file__).parent.parent
+_DEPTH_ANYTHING = all(importlib.util.find_spec(name) for name in ("depth_anything_3", "evo", "e3nn"))
+"""Whether its network and what its Gaussian head needs are installed."""
 PROMPTS = ["camera orbit left. a red box", "camera push in. a blue sphere"]
 NAMES = ["world-r1-small", "world-r1-large", "world-r1-paper"]
 
@@ -65,14 +76,17 @@ def _tiny(name: str, models: Path, cache: Path) -> Recipe:
     reward["da3"] |= {"weights": str(models / "da3"), "process_res": 56}
     reward["judge"] |= {"weights": str(models / "judge")}
     reward["preference"] |= {"weights": str(models / "hpsv3")}
-    if importlib.util.find_spec("depth_anything_3") is None:
+    if not _DEPTH_ANYTHING:
         reward["reconstructor"] = "stereo"
     return Recipe.model_validate(content)
 
 
-def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Published files name published sizes, so the tiny network takes the place of the loading alone."""
-    if importlib.util.find_spec("depth_anything_3") is None:
+def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch, published: str) -> None:
+    """Published files name published sizes, so the tiny network takes the place of the loading alone.
+
+    It has a Gaussian head, with colours of degree 2 as published, where the recipe's own weights have one.
+    """
+    if not _DEPTH_ANYTHING:
         return
     monkeypatch.syspath_prepend(str(_TESTS / "reconstruction"))
     from da3_networks import tiny_network
@@ -81,7 +95,8 @@ def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(_: str, *, device: torch.device, dtype: torch.dtype, **settings: Any) -> DepthAnythingReconstructor:
         assert dtype == torch.float32
-        return DepthAnythingReconstructor(tiny_network().to(device), dtype=dtype, **settings)
+        network = tiny_network(gaussian_degree=2 if variant_of(published).gaussians else None)
+        return DepthAnythingReconstructor(network.to(device), dtype=dtype, **settings)
 
     monkeypatch.setattr(DepthAnythingReconstructor, "from_pretrained", load)
 
@@ -90,7 +105,7 @@ def _modules(parts: Parts) -> list[nn.Module]:
     pipeline, composer = parts.policy.pipeline, parts.composer.composer  # type: ignore[attr-defined]
     rewards = composer.rewards  # type: ignore[attr-defined]
     networks = [pipeline.transformer, pipeline.vae, rewards["meta"].judge.model, rewards["general"].scorer.network]
-    depth = getattr(composer.reconstructor, "network", None)  # type: ignore[attr-defined]
+    depth = getattr(composer.reconstructor, "network", None)
     return [*networks, *([] if depth is None else [depth]), *_networks_in(rewards["recon"].lpips)]
 
 
@@ -110,7 +125,7 @@ def _state(parts: Parts) -> dict[str, torch.Tensor]:
 def test_every_component_scores_and_only_the_adapter_moves(
     name: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _with_tiny_depth_anything(monkeypatch)
+    _with_tiny_depth_anything(monkeypatch, load_recipe(name).reward.da3.weights)
     recipe = _tiny(name, models, tmp_path / "embeds")
     parts = assemble(recipe)
     before = _state(parts)
@@ -132,6 +147,33 @@ def test_every_component_scores_and_only_the_adapter_moves(
     assert (run.lora / "pytorch_lora_weights.safetensors").is_file()
     assert len(list((tmp_path / "embeds").glob("*.safetensors"))) == len(PROMPTS) + 1
     assert "depth_anything_3" in sys.modules or recipe.reward.reconstructor == "stereo"
+
+
+@pytest.mark.skipif(not _DEPTH_ANYTHING, reason="needs depth_anything_3, evo and e3nn")
+def test_the_paper_s_recipe_renders_the_gaussians_of_the_network_s_own_head(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_tiny_depth_anything(monkeypatch, load_recipe("world-r1-paper").reward.da3.weights)
+    composer = build_composer(_tiny("world-r1-paper", models, tmp_path).reward)
+    recon, traj = composer.rewards["recon"], composer.rewards["traj"]
+    assert isinstance(recon, RerenderReward)
+    assert isinstance(traj, TrajReward)
+    assert composer.reconstructor is not None
+    asked = Trajectory.from_prompt(PROMPTS[0], 9)
+    coarse = torch.rand(9, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    video = nn.functional.interpolate(0.2 * coarse, size=(64, 64), mode="bilinear")
+    sample = Sample(video, PROMPTS[0], asked)
+    (scene,) = composer.reconstructor(video[None], [asked])
+    assert scene.splats.sh_degree == 2
+    assert scene.splats.source is not None
+    assert scene.splats.source.unique().tolist() == list(range(9))
+    drawn = render(scene.splats, scene.c2w, scene.intrinsics, 64, 64).image.clamp(0, 1)
+    expected = 1 - float(Lpips()(drawn, video).mean())
+    assert expected > 0.01
+    assert float(recon([sample], [scene])) == pytest.approx(expected, abs=1e-5)
+    distance = (scene.c2w[:, :3, 3] - asked.c2w[:, :3, 3]).norm(dim=1).mean()
+    angle = rotation_geodesic(scene.c2w[:, :3, :3], asked.c2w[:, :3, :3]).mean()
+    assert float(traj([sample], [scene])) == pytest.approx(float((-distance).exp() + (-angle).exp()) / 2, abs=1e-5)
 
 
 def test_a_second_run_never_loads_the_text_encoder(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from worldr1.reconstruction.stereo import StereoReconstructor
 from worldr1.rewards.general import GeneralReward
 from worldr1.rewards.meta import MetaReward
 from worldr1.rewards.openai_judge import OpenAIJudge
+from worldr1.rewards.recon import ReconReward
 from worldr1.rewards.registry import build_composer, build_reconstructor
+from worldr1.rewards.rerender import RerenderReward
 from worldr1.rewards.vision_meta import VisionMetaReward
 
 
@@ -80,6 +83,27 @@ def test_options_beyond_the_paper_reach_their_rewards_and_are_off_by_default() -
     assert [(r["traj"].segments, r["traj"].metres) for r in (plain, changed)] == [(1, None), (4, None)]  # type: ignore[attr-defined]
 
 
+def test_the_paper_s_formulas_reach_their_rewards() -> None:
+    rewards = build_composer(_settings(meta=0, general=0, recon_from="gaussians", traj_form="absolute")).rewards
+    assert isinstance(rewards["recon"], RerenderReward)
+    assert (rewards["recon"].name, rewards["traj"].form) == ("recon", "absolute")  # type: ignore[attr-defined]
+    default = build_composer(_settings(meta=0, general=0)).rewards
+    assert isinstance(default["recon"], ReconReward)
+    assert default["traj"].form == "relative"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("option", [{"pixels": 0.5}, {"points": 0.1}, {"moving": "left-out"}])
+def test_the_paper_s_s_recon_takes_none_of_our_options(option: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="leave pixels, points and moving out"):
+        _settings(recon_from="gaussians", **option)
+
+
+def test_gaussians_on_a_gpu_need_gsplat_before_anything_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gsplat", None)
+    with pytest.raises(ImportError, match=r"worldr1\[cuda\]"):
+        build_composer(_settings(meta=0, traj=0, general=0, recon_from="gaussians"), "cuda")
+
+
 def test_metres_need_a_reconstructor_that_sees_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="traj_metres needs a metric reconstructor"):
         _settings(traj_metres=2.0)
@@ -113,7 +137,7 @@ def test_depth_anything_gets_its_settings(tmp_path: Path, monkeypatch: pytest.Mo
         DepthAnythingReconstructor, "from_pretrained", lambda path, **rest: seen.update(path=path, **rest)
     )
     (tmp_path / "model.safetensors").touch()
-    da3 = {"weights": str(tmp_path), "process_res": 280, "ref_view_strategy": "first"}
+    da3 = {"weights": str(tmp_path), "process_res": 280, "ref_view_strategy": "first", "splat_frames": 5}
     build_reconstructor(_settings(reconstructor="da3", da3=da3))
     assert seen == {
         "path": str(tmp_path),
@@ -121,6 +145,7 @@ def test_depth_anything_gets_its_settings(tmp_path: Path, monkeypatch: pytest.Mo
         "dtype": torch.float32,
         "process_res": 280,
         "ref_view_strategy": "first",
+        "splat_frames": 5,
     }
 
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -145,3 +146,60 @@ def test_reward_refuses_what_does_not_fit() -> None:
         TrajReward(segments=0)
     with pytest.raises(ValueError, match="must be positive"):
         TrajReward(metres=0.0)
+
+
+def turned(degrees: float) -> torch.Tensor:
+    """A rotation about the vertical axis as [3,3]."""
+    angle = math.radians(degrees)
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
+
+
+def test_the_paper_s_form_by_hand() -> None:
+    """Three frames asked 0, 0.1 and 0.2 forward; found 0.3 and 0.4 to the side, turned by 20 and 40 degrees: L2 has
+    mean (0 + sqrt(0.1) + sqrt(0.2)) / 3 = 0.254480, the angles (0 + 20 + 40) / 3 degrees = 0.349066 rad."""
+    asked = Trajectory(torch.eye(4).repeat(3, 1, 1))
+    asked.c2w[:, 2, 3] = torch.tensor([0.0, 0.1, 0.2])
+    found = torch.eye(4).repeat(3, 1, 1)
+    found[:, 0, 3] = torch.tensor([0.0, 0.3, 0.4])
+    found[1, :3, :3], found[2, :3, :3] = turned(20), turned(40)
+    expected = (math.exp(-0.254480) + math.exp(-0.349066)) / 2
+    assert expected == pytest.approx(0.740333, abs=1e-6)
+    assert trajectory_score(found, asked, form="absolute") == pytest.approx(expected, abs=1e-5)
+    (score,) = TrajReward(form="absolute")([sample_of(asked)], [scene_of(found)])
+    assert score == pytest.approx(expected, abs=1e-5)
+
+
+def sample_of(asked: Trajectory) -> Sample:
+    return Sample(torch.zeros(asked.frames, 3, 8, 8), "", asked)
+
+
+def scene_of(c2w: torch.Tensor, metres: float | None = None) -> Reconstruction:
+    return replace(reconstruction(c2w, metres), depth=torch.ones(len(c2w), 8, 8), confidence=torch.ones(len(c2w), 8, 8))
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_the_paper_s_form_asks_for_absolute_poses(move: str) -> None:
+    """A camera at rest keeps what its mean offset and angle leave, however much was asked; no unit is fitted."""
+    asked = Trajectory.from_moves([move], 17)
+    assert trajectory_score(asked.c2w, asked, form="absolute") == pytest.approx(1.0, abs=1e-6)
+    offset = float(asked.c2w[:, :3, 3].norm(dim=1).mean())
+    traces = torch.diagonal(asked.c2w[:, :3, :3].double(), dim1=1, dim2=2).sum(1)
+    angle = float(torch.acos(((traces - 1) / 2).clamp(-1, 1)).mean())
+    resting = (math.exp(-offset) + math.exp(-angle)) / 2
+    assert trajectory_score(STILL, asked, form="absolute") == pytest.approx(resting, abs=1e-4)
+    longer = trajectory_score(scaled(asked, 1.2), asked, form="absolute")
+    assert longer == pytest.approx((math.exp(-0.2 * offset) + 1) / 2, abs=1e-4)
+
+
+def test_the_paper_s_form_works_in_parts_and_in_metres() -> None:
+    asked = Trajectory.from_moves(["move left"], 17)
+    stopped = asked.c2w.clone()
+    stopped[8:] = asked.c2w[8]
+    rest = sum(0.35 * k / 16 for k in range(9)) / 9
+    halves = trajectory_score(stopped, asked, 2, form="absolute")
+    assert halves == pytest.approx((1 + (math.exp(-rest) + 1) / 2) / 2, abs=1e-5)
+    (score,) = TrajReward(metres=2.5, form="absolute")([sample_of(asked)], [scene_of(scaled(asked, 1.25), metres=2.0)])
+    assert score == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(ValueError, match="form is 'paper'; it must be one of relative, absolute"):
+        TrajReward(form="paper")  # type: ignore[arg-type]

@@ -135,7 +135,10 @@ def _gpus() -> list[Finding]:
 def _gsplat() -> Finding:
     version = _version("gsplat")
     if version is None:
-        detail = "with a GPU, training with Depth Anything 3 draws the meta view by it; other splats render on the CPU"
+        detail = (
+            "splats render on the CPU; on a GPU, the meta view of Depth Anything 3's scenes and reward.recon_from "
+            "'gaussians' need it"
+        )
         return Finding("gsplat", "missing", detail, "pip install 'worldr1[cuda]'", needed=False)
     return Finding("gsplat", "ok", version, needed=False)
 

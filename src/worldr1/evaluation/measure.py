@@ -59,8 +59,9 @@ def measure(
         for name, reward in rewards.items():
             if reward.needs_reconstruction:
                 _fill(columns[name], part, reward(samples, scenes))
-            if isinstance(reward, ReconReward):
-                details = reward.details(samples, scenes)
+            if name == "recon":
+                redrawing = reward if isinstance(reward, ReconReward) else ReconReward()
+                details = redrawing.details(samples, scenes)
                 _fill(columns["psnr"], part, details.psnr)
                 _fill(columns["coverage"], part, details.coverage)
         for k, scene in zip(part, scenes, strict=True):

@@ -12,6 +12,7 @@ from worldr1.planning.meter import Reading, measure
 from worldr1.recipes.settings import ClipSettings, RewardSettings
 from worldr1.recipes.weights import examine
 from worldr1.rewards.lpips import Lpips
+from worldr1.rewards.rerender import FRAMES_AT_ONCE, SPLATS_AT_ONCE
 
 _BYTES = 2
 """Of a bfloat16 number."""
@@ -32,10 +33,14 @@ _JUDGED_TOKENS = 600
 """Of one view of 480x832 and its question."""
 _HPSV3 = (8_295_000_000, 3584, 700)
 """HPSv3 (Qwen2-VL-7B and a head): parameters, width, tokens of one frame and its question."""
+_SPLAT_FLOATS, _PROJECTED_FLOATS = 38, 32
+"""Of a Gaussian with colours of degree 2; and beside it in each view: colours, their basis, the projection, sorting."""
+_STEREO_SPLATS = 3 * 16384
+"""Gaussians of a scene by stereo: of so many key frames, each of so many at most."""
 
 
 _KEYS, _SPLATS, _SPLAT_BYTES = 5, 800_000, 64
-"""Key frames that S_recon redraws; Gaussians of a scene at most and bytes of one, as Depth Anything 3 is built here."""
+"""Key frames that S_recon redraws; Gaussians of a scene at most and bytes of one, where they are built from depth."""
 _REDRAW, _LPIPS, _POINTS, _STEREO = 0.2e-6, 1.2e-6, 0.6e-6, 0.1
 """Seconds of one core of a server's processor, as measured at 81 frames of 480x832: redrawing, LPIPS on the CPU and
 reprojecting points, each of a pixel of a key frame; plane-sweep stereo, of a video, which it first makes small."""
@@ -105,12 +110,13 @@ def _reconstructor(settings: RewardSettings, clip: ClipSettings) -> RewardCost:
     except (ValueError, OSError):  # told as a reason not to start
         variant = None
     pixels = clip.frames * clip.height * clip.width
-    kept = 4.0 * (3 + 2) * pixels + min(_SPLATS, pixels) * _SPLAT_BYTES
+    headed = variant is not None and variant.gaussians
+    splats = 4.0 * _SPLAT_FLOATS * _splats(settings, clip) if headed else min(_SPLATS, pixels) * _SPLAT_BYTES
+    kept = 4.0 * (3 + 2) * pixels + splats
     if variant is None:
         return RewardCost("reconstructor", name, None, kept=kept)
     width, layers = next(size for part, size in _DA3_NETWORKS.items() if part in variant.preset)
-    scale = settings.da3.process_res / max(clip.height, clip.width)
-    rows, columns = (round(side * scale / _DA3_PATCH) for side in (clip.height, clip.width))
+    rows, columns = _patches(settings, clip)
     tokens = clip.frames * rows * columns
     linear = 2.0 * variant.parameters * tokens
     attention = 4.0 * width * layers / 2 * (tokens**2 + tokens * rows * columns)
@@ -119,6 +125,8 @@ def _reconstructor(settings: RewardSettings, clip: ClipSettings) -> RewardCost:
 
 
 def _recon(settings: RewardSettings, clip: ClipSettings, at_once: int, on_gpu: bool) -> RewardCost:
+    if settings.recon_from == "gaussians":
+        return _rerender(settings, clip, on_gpu)
     pixels = _KEYS * clip.height * clip.width
     window = (min(clip.height, clip.width) // 8 + 1) ** 2
     seconds = (
@@ -142,6 +150,32 @@ def _compared(pairs: int, clip: ClipSettings) -> Reading:
 
     with torch.inference_mode():
         return measure(compute)
+
+
+def _patches(settings: RewardSettings, clip: ClipSettings) -> tuple[int, int]:
+    """Rows and columns of a frame's patches as Depth Anything 3 sees it."""
+    scale = settings.da3.process_res / max(clip.height, clip.width)
+    return round(clip.height * scale / _DA3_PATCH), round(clip.width * scale / _DA3_PATCH)
+
+
+def _rerender(settings: RewardSettings, clip: ClipSettings, on_gpu: bool) -> RewardCost:
+    """Gaussians are drawn and compared, frame by frame. Drawing is no matrix work and not in the operations."""
+    pixels = clip.height * clip.width
+    if not on_gpu:
+        return RewardCost("recon", "splats and LPIPS on the CPU", cpu_seconds=_LPIPS * clip.frames * pixels)
+    splats = _splats(settings, clip)
+    views = max(1, min(FRAMES_AT_ONCE, SPLATS_AT_ONCE // splats))
+    drawing = 4.0 * splats * (_SPLAT_FLOATS + views * _PROJECTED_FLOATS)
+    compared = _compared(views, clip)
+    return RewardCost("recon", "splats and LPIPS", 0, drawing + compared.peak, compared.flops * clip.frames / views)
+
+
+def _splats(settings: RewardSettings, clip: ClipSettings) -> int:
+    """Gaussians of a scene at most: of Depth Anything 3 one for each pixel of the frames that give them."""
+    if settings.reconstructor == "stereo":
+        return _STEREO_SPLATS
+    rows, columns = _patches(settings, clip)
+    return min(settings.da3.splat_frames, clip.frames) * rows * columns * _DA3_PATCH**2
 
 
 def _judge(settings: RewardSettings) -> RewardCost:

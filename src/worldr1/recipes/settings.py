@@ -156,6 +156,8 @@ class DepthAnythingSettings(Settings):
     """Longest side of the frames that the network sees, whose patches have 14 pixels."""
     ref_view_strategy: Literal["first", "middle", "saddle_balanced", "saddle_sim_range"] = "middle"
     """Which frame the others are related to; 'middle' suits video."""
+    splat_frames: Positive = 8
+    """How many evenly spread frames give Gaussians: memory of a scene and work of drawing it grow with it."""
 
 
 class JudgeSettings(Settings):
@@ -200,12 +202,18 @@ class RewardSettings(Settings):
     general: Annotated[float, Field(ge=0.0)] = 1.0
     normalise: Literal["none", "group"] = "none"
     """'group' divides each component, within each group, by its standard deviation before the weights apply."""
+    recon_from: Literal["frames", "gaussians"] = "frames"
+    """What S_recon compares the video with: key frames redrawn from the other ones; or, as in the paper, its Gaussians
+    rendered along its estimated cameras."""
     pixels: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Share of S_recon that is the redrawing's PSNR, from 10 to 40 dB, instead of 1 - LPIPS; the paper has none."""
     points: Fraction = 0.0
     """Share of S_recon that asks whether confident points reproject onto themselves, instead of pixels; paper: none."""
     moving: Literal["counted", "left-out"] = "counted"
     """Whether S_recon leaves out what moves by itself: patches of large residual, a quarter of a frame or less."""
+    traj_form: Literal["relative", "absolute"] = "relative"
+    """S_traj: the product of exponentials of errors over the motion asked for; or, as in the paper, the mean of
+    exp(-L2) and exp(-geodesic), here in scene depths and radians."""
     traj_segments: Positive = 1
     """S_traj over so many parts of the clip, each from its own first camera, averaged; the paper takes the whole."""
     traj_metres: Annotated[float, Field(gt=0.0)] | None = None
@@ -227,6 +235,15 @@ class RewardSettings(Settings):
     def _metres_are_seen(self) -> RewardSettings:
         if self.traj_metres is not None and self.reconstructor != "da3":
             raise ValueError("traj_metres needs a metric reconstructor: 'da3' with the weights of a DA3NESTED variant")
+        return self
+
+    @model_validator(mode="after")
+    def _options_of_frames(self) -> RewardSettings:
+        if self.recon_from == "gaussians" and (self.pixels or self.points or self.moving != "counted"):
+            raise ValueError(
+                "recon_from 'gaussians' is 1 - LPIPS and nothing else: leave pixels, points and moving out, or set "
+                "recon_from to 'frames'"
+            )
         return self
 
     @property

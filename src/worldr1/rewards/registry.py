@@ -63,6 +63,7 @@ def build_reconstructor(settings: RewardSettings, device: torch.device | str = "
         dtype=_dtype(where),
         process_res=da3.process_res,
         ref_view_strategy=da3.ref_view_strategy,
+        splat_frames=da3.splat_frames,
     )
 
 
@@ -107,6 +108,11 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
 
 def _recon(settings: RewardSettings, device: torch.device) -> Reward:
     from worldr1.rewards.lpips import Lpips
+
+    if settings.recon_from == "gaussians":
+        from worldr1.rewards.rerender import RerenderReward
+
+        return RerenderReward(device=device)
     from worldr1.rewards.recon import ReconReward
 
     return ReconReward(
@@ -121,7 +127,7 @@ def _recon(settings: RewardSettings, device: torch.device) -> Reward:
 def _traj(settings: RewardSettings, device: torch.device) -> Reward:
     from worldr1.rewards.traj import TrajReward
 
-    return TrajReward(segments=settings.traj_segments, metres=settings.traj_metres)
+    return TrajReward(segments=settings.traj_segments, metres=settings.traj_metres, form=settings.traj_form)
 
 
 def _general(settings: RewardSettings, device: torch.device) -> Reward:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,14 @@ from worldr1.splats.render import Rendering, rendering_of
 from worldr1.splats.sh import sh_to_rgb
 
 
+def require_gsplat() -> None:
+    """Raises ImportError, with the command that mends it, when gsplat is not installed."""
+    try:
+        importlib.import_module("gsplat")
+    except ImportError as error:
+        raise ImportError("Rendering on CUDA needs gsplat: pip install 'worldr1[cuda]'.") from error
+
+
 def render_gsplat(
     gaussians: Gaussians, c2w: Tensor, intrinsics: Tensor, height: int, width: int, excluded: Tensor
 ) -> Rendering:
@@ -18,10 +28,9 @@ def render_gsplat(
 
     Views that leave the same source out share one call. Raises ImportError when gsplat is not installed.
     """
-    try:
-        from gsplat import rasterization
-    except ImportError as error:
-        raise ImportError("Rendering on CUDA needs gsplat: pip install 'worldr1[cuda]'.") from error
+    require_gsplat()
+    from gsplat import rasterization
+
     c2w, intrinsics = c2w.to(gaussians.means), intrinsics.to(gaussians.means)
     pixels: list[Tensor | None] = [None] * len(c2w)
     for left_out in excluded.unique().tolist():
