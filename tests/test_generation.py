@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from tiny_pipeline_parts import build_tiny_pipeline
+from tiny_pipeline_parts import build_tiny_cogvideox, build_tiny_pipeline, with_time_per_token, with_two_experts
+from worldr1 import pipelines
 from worldr1.camera.trajectory import Trajectory
 from worldr1.generation import Take, by_score, generate, plan_shot, select
 from worldr1.pipelines import defaults_of, load_pipeline
@@ -112,6 +113,31 @@ def test_small_transformers_take_the_tiny_recipe(pipeline: Any) -> None:
     usual, tiny = defaults_of(pipeline), load_recipe("tiny")
     assert (usual.clip, usual.noise, usual.steps) == (tiny.clip, tiny.noise, tiny.sampling.steps)
     assert usual.max_tokens == tiny.model.max_tokens
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        ("Wan2.1", (121, 480, 832)),
+        ("Wan2.2-A14B", (81, 480, 832)),
+        ("Wan2.2-5B", (121, 704, 1280)),
+        ("CogVideoX1.5", (81, 768, 1360)),
+        ("CogVideoX", (49, 480, 720)),
+    ],
+)
+def test_large_transformers_take_the_length_and_size_of_their_family(
+    family: str, expected: tuple[int, int, int], tiny_pipeline: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = {
+        "Wan2.1": lambda: tiny_pipeline,
+        "Wan2.2-A14B": lambda: with_two_experts(tiny_pipeline, 0.875),
+        "Wan2.2-5B": lambda: with_time_per_token(tiny_pipeline),
+        "CogVideoX1.5": build_tiny_cogvideox,
+        "CogVideoX": lambda: build_tiny_cogvideox(newer=False),
+    }
+    monkeypatch.setattr(pipelines, "_TINY_PARAMETERS", 0)
+    shot = plan_shot(build[family](), PROMPT)
+    assert (shot.camera.frames, shot.height, shot.width) == expected
 
 
 def _finished_run(root: Path, base: Path, adapter: bool) -> WanPolicy:

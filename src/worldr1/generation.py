@@ -96,7 +96,7 @@ def generate(
         prompt: such as "camera orbit left, then push in. a red box and a blue sphere in a striped room".
         seed: of the initial noise; candidate n of `best_of` takes seed + n.
         camera: the path to take instead of the prompt's; it has one pose for each frame.
-        frames: 4k + 1; like all that follow, what the pipeline was trained for when None.
+        frames: 4k + 1; like all that follow, what suits the pipeline when None.
         height, width: in pixels, multiples of 16.
         steps: of the sampler.
         guidance: classifier-free guidance scale, 1 for none.

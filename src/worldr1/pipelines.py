@@ -15,13 +15,16 @@ from worldr1.recipes.settings import ClipSettings, NoiseSettings, Recipe
 from worldr1.recipes.weights import place_of
 
 _TINY_PARAMETERS = 50_000_000
-_WAN = ClipSettings(frames=81, height=480, width=832)
+_WAN = ClipSettings(frames=121, height=480, width=832)
+"""Wan2.1 learns here from 81 frames and makes 121, as in the paper."""
+_WAN_EXPERTS = ClipSettings(frames=81, height=480, width=832)
+_WAN_PER_TOKEN = ClipSettings(frames=121, height=704, width=1280)
 _COGVIDEOX = ClipSettings(frames=49, height=480, width=720)
 
 
 @dataclass(frozen=True)
 class GenerationDefaults:
-    """What a pipeline was trained for, where a caller says nothing else."""
+    """The size, length and sampling that suit a pipeline, where a caller says nothing else."""
 
     clip: ClipSettings
     noise: NoiseSettings
@@ -83,7 +86,8 @@ def defaults_of(pipeline: Any) -> GenerationDefaults:
             newer = config.patch_size_t is not None
             clip = ClipSettings(frames=81, height=768, width=1360) if newer else _COGVIDEOX
             return GenerationDefaults(clip, noise, steps=50, guidance=6.0, max_tokens=config.max_text_seq_length)
-        clip = ClipSettings(frames=121, height=704, width=1280) if pipeline.config["expand_timesteps"] else _WAN
+        experts, per_token = pipeline.config["boundary_ratio"] is not None, pipeline.config["expand_timesteps"]
+        clip = _WAN_PER_TOKEN if per_token else _WAN_EXPERTS if experts else _WAN
         return GenerationDefaults(clip, noise, steps=50, guidance=5.0, max_tokens=512)
     tiny = load_recipe("tiny")
     return GenerationDefaults(tiny.clip, tiny.noise, tiny.sampling.steps, tiny.sampling.guidance, tiny.model.max_tokens)

@@ -56,7 +56,7 @@ def generate(
         scene_depth: distance to what the video is about, in the unit of --trajectory; 1 when not given.
         best_of: make so many and keep the best.
         judge: what finds the best: 'score' (no weights; when not given), or a recipe, whose whole reward it is.
-        frames: 4k + 1; like all below, what the model was trained for when not given.
+        frames: 4k + 1; like all below, what suits the model when not given (121 for Wan2.1).
         height: in pixels, a multiple of 16.
         width: in pixels, a multiple of 16.
         steps: of the sampler.

@@ -16,7 +16,7 @@ from torch.nn import Parameter
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from worldr1.policy.base import Conditioning
-from worldr1.policy.lora_files import SECOND, SECOND_NAME, USUAL_NAME
+from worldr1.policy.lora_files import SECOND, save_lora
 from worldr1.policy.sharding import fill, shard, whole
 from worldr1.policy.swap import swapped
 
@@ -245,9 +245,9 @@ class DiffusersPolicy(ABC):
     def save(self, directory: str | Path | None) -> None:
         """Write what was trained.
 
-        With adapters: ``pytorch_lora_weights.safetensors`` for the pipeline's ``load_lora_weights``, alpha included,
-        and a second file for a second transformer. Without: the whole pipeline for ``from_pretrained``. No directory:
-        only give parts of the weights.
+        With adapters: ``pytorch_lora_weights.safetensors`` for the pipeline's ``load_lora_weights``, alpha / rank
+        multiplied in, and a second file for a second transformer. Without: the whole pipeline for ``from_pretrained``.
+        No directory: only give parts of the weights.
 
         Raises:
             ValueError: by a policy that only samples.
@@ -265,12 +265,8 @@ class DiffusersPolicy(ABC):
 
         for name, network in self._networks.items():
             state = None if gathered is None else _of(name, gathered)
-            self.pipeline.save_lora_weights(
-                str(directory),
-                transformer_lora_layers=get_peft_model_state_dict(network, state_dict=state, adapter_name=ADAPTER),
-                transformer_lora_adapter_metadata=network.peft_config[ADAPTER].to_dict(),
-                weight_name=USUAL_NAME if name == FIRST else SECOND_NAME,
-            )
+            layers = get_peft_model_state_dict(network, state_dict=state, adapter_name=ADAPTER)
+            save_lora(self.pipeline, directory, layers, network.peft_config[ADAPTER], second=name == SECOND)
 
     def _take_stock(self) -> None:
         """Find the trainable parameters and, without adapters, copy them as the frozen base."""

@@ -1,11 +1,15 @@
-"""Adapters from disk onto a diffusers pipeline, with the scale that they were trained at."""
+"""Adapters on disk and from there onto a diffusers pipeline, with the scale that they were trained at."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 USUAL_NAME = "pytorch_lora_weights.safetensors"
 SECOND = "transformer_2"
@@ -33,6 +37,32 @@ def find_lora(where: Path) -> Path:
     if len(found) > 1:
         raise ValueError(f"{where} holds several adapters; name one of {', '.join(path.name for path in found)}")
     return found[0]
+
+
+def save_lora(
+    pipeline: Any, directory: str | Path, layers: Mapping[str, Tensor], config: LoraConfig, second: bool = False
+) -> None:
+    """Write an adapter that every reader applies at the strength that it was trained at.
+
+    alpha / rank is multiplied into the B matrices and the file says alpha = rank, since many readers of diffusers'
+    layout (ComfyUI, converters) look neither at its metadata nor for an alpha, and apply B A as it is.
+
+    Args:
+        pipeline: whose layout is written.
+        directory: to write USUAL_NAME into.
+        layers: matrices A and B by the names that peft gives them.
+        config: peft's; rank and alpha are read from it.
+        second: of the pipeline's second transformer, into SECOND_NAME.
+    """
+    strength = config.lora_alpha / config.r
+    pipeline.save_lora_weights(
+        str(directory),
+        transformer_lora_layers={
+            name: matrix * strength if ".lora_B." in name else matrix for name, matrix in layers.items()
+        },
+        transformer_lora_adapter_metadata={**config.to_dict(), "lora_alpha": config.r},
+        weight_name=SECOND_NAME if second else USUAL_NAME,
+    )
 
 
 def load_lora(pipeline: Any, file: Path, scale: float = 1.0) -> None:

@@ -80,7 +80,8 @@ class VisionInputs:
             from transformers import AutoTokenizer, Qwen2VLImageProcessorPil
         except ImportError as error:
             raise ImportError("The Qwen scorers need transformers >= 5: `pip install -U transformers`.") from error
-        size = {} if pixels is None else {"size": {"shortest_edge": pixels, "longest_edge": pixels}}
+        # These two, since a file that has them (Qwen2-VL's own does) would overrule a `size`.
+        size = {} if pixels is None else {"min_pixels": pixels, "max_pixels": pixels}
         try:
             tokenizer = AutoTokenizer.from_pretrained(source)
             image_processor = Qwen2VLImageProcessorPil.from_pretrained(source, **size)
