@@ -68,6 +68,8 @@ def test_packages_are_told_with_the_command_that_installs_them(hide: Callable[..
     assert "gsplat; install with: pip install 'worldr1[cuda]'" in gsplat
     assert len(_told(small, "packages", on_gpu=False)) == 2
     assert any("einops, addict, evo, e3nn;" in told for told in _told(paper, "packages"))
+    for recon_from, told in (("frames", 0), ("gaussians", 1)):
+        assert len(_told(_recipe(recon_from=recon_from, pixels=0.0), "packages", on_gpu=True)) == told + 1
 
 
 def test_old_transformers_and_a_missing_ray_are_told(

@@ -74,8 +74,8 @@ def _packages(recipe: Recipe, on_gpu: bool) -> Iterator[str]:
         lacking = missing_modules(gaussians=variant is not None and variant.gaussians)
         if lacking:
             yield _needs("Depth Anything 3", lacking, INSTALL)
-        if on_gpu and "meta" in reward.weights and _absent(["gsplat"]):
-            yield _needs("drawing the meta view on the GPU", ["gsplat"], "pip install 'worldr1[cuda]'")
+    if on_gpu and _draws_splats(reward) and _absent(["gsplat"]):
+        yield _needs("drawing Gaussians on the GPU", ["gsplat"], "pip install 'worldr1[cuda]'")
     scorers = [name for name, used in (("Qwen3-VL", _uses_qwen(reward)), ("HPSv3", _uses_hpsv3(reward))) if used]
     if scorers and not _absent(["transformers"]):
         version = importlib.metadata.version("transformers")
@@ -155,6 +155,12 @@ def _variant(reward: RewardSettings) -> Variant | None:
 
 def _uses_depth_anything(reward: RewardSettings) -> bool:
     return reward.reconstructor == "da3" and not _3D.isdisjoint(reward.weights)
+
+
+def _draws_splats(reward: RewardSettings) -> bool:
+    """Whether Gaussians that lie on the GPU are drawn: those of Depth Anything 3, or by the paper's S_recon."""
+    meta = "meta" in reward.weights and _uses_depth_anything(reward)
+    return meta or ("recon" in reward.weights and reward.recon_from == "gaussians")
 
 
 def _uses_qwen(reward: RewardSettings) -> bool:
