@@ -10,7 +10,6 @@ from real_prompts import REAL_PROMPTS
 from varied_prompts import MENTIONS, VARIED_PROMPTS
 
 from worldr1.camera import ALL_MOVES, EXTENDED_MOVES, MAX_MOVES, MOVES, describe_moves, parse_moves
-from worldr1.data.prompts import tinyworld_prompts
 
 
 @pytest.mark.parametrize(
@@ -54,12 +53,6 @@ def test_mirrored_prompts_ask_for_mirrored_moves() -> None:
             if words != prompt:
                 expected = f"{move.split()[0]} {swap[move.split()[1]]}"
                 assert parse_moves(words) == (expected,), words
-
-
-def test_prompts_of_the_tiny_world_ask_what_they_begin_with() -> None:
-    for prompt in tinyworld_prompts(300, seed=5):
-        begin = prompt.partition(".")[0]
-        assert parse_moves(prompt) == tuple(begin.removeprefix("camera ").split(", then "))
 
 
 def test_the_moves_of_the_paper_stay_as_they_are() -> None:
