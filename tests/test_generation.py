@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,17 @@ def test_a_run_directory_gives_its_trained_model(adapter: bool, directory: Path,
         expected = trained.velocity(latents, sigma, trained.encode([PROMPT]))
         assert torch.allclose(loaded.velocity(latents, sigma, loaded.encode([PROMPT])), expected, atol=1e-5)
         assert not torch.allclose(base.velocity(latents, sigma, base.encode([PROMPT])), expected, atol=1e-3)
+
+
+def test_loading_is_quiet_and_leaves_the_bars_of_others(directory: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from diffusers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        load_pipeline(directory)
+    assert "Loading pipeline components" not in capfd.readouterr().err
+    assert logging.is_progress_bar_enabled() == shown
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "./no/such", "/no/such"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from worldr1.policy.adapters import adapter_of
 from worldr1.policy.lora_files import find_lora, load_lora
 from worldr1.recipes import load_recipe
 from worldr1.recipes.settings import ClipSettings, NoiseSettings, Recipe
-from worldr1.recipes.weights import place_of
+from worldr1.recipes.weights import full_name, place_of
 
 _TINY_PARAMETERS = 50_000_000
 _WAN = ClipSettings(frames=121, height=480, width=832)
@@ -31,6 +34,22 @@ class GenerationDefaults:
     steps: int
     guidance: float
     max_tokens: int
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Without diffusers' bars and its complaint about the name of an argument, which older versions need."""
+    from diffusers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
+            yield
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def load_pipeline(
@@ -55,17 +74,32 @@ def load_pipeline(
         lora_scale: weight of the adapter, the run's or `lora`; above 1 it extrapolates what was trained.
 
     Raises:
-        FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
+        FileNotFoundError: the model is not on this machine (the sentence names the command that gets it; nothing is
+            downloaded), or there is no adapter.
         OSError: a component has no .safetensors; pickled weights are never read.
         ValueError: the pipeline is of another class, the adapter is damaged or does not fit, or there is none to scale.
     """
     base, trained = base_and_adapter(name)
-    where, lora = _directory_or_hub_name(str(base)), lora or trained
+    where, lora = _directory_of(str(base)), lora or trained
     adapter = None if lora is None else find_lora(Path(lora))
     if adapter is None and lora_scale != 1.0:
         raise ValueError(
             f"{name} has no adapter that a scale of {lora_scale} could apply to; give one, or leave it out"
         )
+    return _loaded(where, adapter, dtype, device, text_encoder, transformer_dtype, lora_scale)
+
+
+@_quiet_loading()
+def _loaded(
+    where: str,
+    adapter: Path | None,
+    dtype: torch.dtype,
+    device: str,
+    text_encoder: bool,
+    transformer_dtype: torch.dtype | None,
+    lora_scale: float,
+) -> Any:
+    """As `load_pipeline`, from the directory that holds the pipeline."""
     from diffusers import DiffusionPipeline
 
     adapter_of(DiffusionPipeline.load_config(where)["_class_name"])
@@ -119,7 +153,12 @@ def base_and_adapter(name: str | Path) -> tuple[str, Path | None]:
     raise FileNotFoundError(f"{run} holds no trained model yet; finish it with `worldr1 train --resume {run}`")
 
 
-def _directory_or_hub_name(name: str) -> str:
+def _directory_of(name: str) -> str:
+    """The directory of a whole pipeline: 'tiny', a directory, a hub name, or the short one of a known model.
+
+    Raises:
+        FileNotFoundError: it is not on this machine; the sentence names the command that gets it.
+    """
     if name == "tiny":
         from worldr1.tinyworld import pipeline_dir
 
@@ -131,6 +170,7 @@ def _directory_or_hub_name(name: str) -> str:
         if not (path / "model_index.json").is_file():
             raise FileNotFoundError(f"{path} is no diffusers pipeline: it holds no model_index.json")
         return str(path)
+    name = full_name(name)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise FileNotFoundError(f"no model '{name}'; give 'tiny', a directory, or a hub name such as owner/model")
-    return name
+    return str(place_of(name))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from worldr1.camera.formats import from_json, to_json
 from worldr1.generation import Selection, Shot
 from worldr1.noise.inject import Law
+from worldr1.recipes.explain import explain
 
 if TYPE_CHECKING:
     from diffusers.pipelines.wan.pipeline_wan import WanPipeline
@@ -192,9 +193,7 @@ def read(path: Path) -> Provenance:
         found = Provenance.model_validate_json(tags[_TAG])
         from_json(json.dumps(found.camera))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the comment"
-        raise ValueError(f"{path} does not say how it was made: {where}: {first['msg']}") from error
+        raise ValueError(f"{path} does not say how it was made: {explain(error)}") from error
     except ValueError as error:
         raise ValueError(f"{path} does not say how it was made: {error}") from error
     return found

@@ -7,6 +7,7 @@ import itertools
 import pytest
 from camera_prompts import NOTHING, ONE_MOVE, SEQUENCES
 from real_prompts import REAL_PROMPTS
+from varied_prompts import MENTIONS, VARIED_PROMPTS
 
 from worldr1.camera import ALL_MOVES, EXTENDED_MOVES, MAX_MOVES, MOVES, describe_moves, parse_moves
 
@@ -23,12 +24,12 @@ def test_sequences(prompt: str, moves: tuple[str, ...]) -> None:
     assert parse_moves(prompt) == moves
 
 
-@pytest.mark.parametrize("prompt", NOTHING)
+@pytest.mark.parametrize("prompt", [*NOTHING, *MENTIONS])
 def test_nothing_is_asked(prompt: str) -> None:
     assert parse_moves(prompt) == ()
 
 
-@pytest.mark.parametrize(("prompt", "moves"), REAL_PROMPTS)
+@pytest.mark.parametrize(("prompt", "moves"), [*REAL_PROMPTS, *VARIED_PROMPTS])
 def test_prompts_as_people_write_them(prompt: str, moves: tuple[str, ...]) -> None:
     assert parse_moves(prompt) == moves
     assert parse_moves(describe_moves(moves)) == moves

@@ -7,6 +7,7 @@ import string
 
 import pytest
 from camera_prompts import NOTHING
+from varied_prompts import MENTIONS, VARIED_PROMPTS
 
 from worldr1.camera import ALL_MOVES, MAX_MOVES, describe_moves, parse_moves
 from worldr1.data.prompts import read_prompts
@@ -18,6 +19,8 @@ def test_no_text_breaks_the_parser() -> None:
     vocabulary = [
         *ALL_MOVES,
         *NOTHING,
+        *MENTIONS,
+        *(prompt for prompt, _ in VARIED_PROMPTS),
         "camera",
         "the",
         "a",

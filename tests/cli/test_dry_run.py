@@ -11,6 +11,7 @@ from tiny_pipeline_parts import build_tiny_pipeline
 from worldr1.cli import examination
 from worldr1.cli.main import main
 from worldr1.recipes import load_recipe
+from worldr1.recipes.weights import LICENCES
 
 
 @pytest.fixture(autouse=True)
@@ -218,3 +219,7 @@ def test_doctor_tells_licence_and_command_of_every_published_weight() -> None:
     assert "Apache-2.0" in wan.detail
     assert "CC-BY-NC-4.0" in findings["depth-anything/DA3-GIANT-1.1"].detail
     assert "Depth Anything 3" in findings
+    cogvideox = findings["zai-org/CogVideoX1.5-5B"].detail
+    assert cogvideox.startswith("policy, licence CogVideoX (commercial users register)")
+    assert set(LICENCES) <= set(findings)
+    assert len(findings) == len(examination.examine())

@@ -27,7 +27,7 @@ def test_check_tells_and_sets_the_exit_code(tmp_path: Path, capsys: pytest.Captu
     path = tmp_path / "mine.jsonl"
     path.write_text('{"prompt": "Pan left. A fig."}\n{"prompt": "pan left.  a fig."}\n')
     assert main(["prompts", "check", str(path)]) == 1
-    assert capsys.readouterr().out == f"{path}:2: duplicate: the same prompt as line 1\n1 problems\n"
+    assert capsys.readouterr().out == f"{path}:2: duplicate: the same prompt as line 1\n1 problem\n"
     assert main(["prompts", "check", str(path), "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["ok"], document["counts"]) == (False, {"duplicate": 1})
@@ -44,6 +44,18 @@ def test_show_tells_statistics_and_a_sample(tmp_path: Path, capsys: pytest.Captu
     assert {row["prompt"] for row in document["sample"]} == {"Pan left, then push in. A fig.", "A pear."}
     assert main(["prompts", "show", "dynamic", "--count", "2"]) == 0
     assert "prompts: 500\n" in capsys.readouterr().out
+
+
+def test_more_prompts_than_are_drawn_in_good_time_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prompts", "generate", "--count", "10000000"]) == 2
+    assert "--count is 10000000; ask for at most 100000 at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["show", "check"])
+def test_a_file_that_is_not_utf8_is_named(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.txt").write_bytes(b"caf\xe9\n")
+    assert main(["prompts", command, str(tmp_path / "mine.txt")]) == 1
+    assert "mine.txt is not UTF-8 text (byte 3); save it as UTF-8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

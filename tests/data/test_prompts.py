@@ -35,8 +35,14 @@ def test_missing_and_empty_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no prompt file"):
         read_prompts(tmp_path / "none.txt")
     (tmp_path / "empty.txt").write_text("# nothing\n")
-    with pytest.raises(ValueError, match="holds no prompt"):
+    with pytest.raises(ValueError, match=r"empty\.txt holds no prompt; write one prompt a line$"):
         read_prompts(tmp_path / "empty.txt")
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(ValueError, match=r'holds no prompt; write one object such as \{"prompt": "\.\.\."\} a line$'):
+        read_prompts(tmp_path / "empty.jsonl")
+    (tmp_path / "latin.txt").write_bytes(b"a box\n\xff\n")
+    with pytest.raises(ValueError, match=r"latin\.txt is not UTF-8 text \(byte 6\); save it as UTF-8"):
+        read_prompts(tmp_path / "latin.txt")
 
 
 def _scene(prompt: str) -> str:

@@ -172,6 +172,27 @@ def test_a_path_that_is_not_there_has_no_command(tmp_path: Path) -> None:
     assert missing_sentence(missing[:1]).endswith("give another path")
 
 
+@pytest.mark.parametrize("name", ["DA3-BASE", "da3-base", "depth-anything/DA3-BASE"])
+def test_short_names_of_known_weights_are_understood(name: str, hub: Path) -> None:
+    full = "depth-anything/DA3-BASE"
+    assert examine("reconstructor", name).command == f"hf download {full}"
+    snapshot = _cached(hub, full)
+    assert place_of(name) == snapshot
+    recipe = Recipe.model_validate({"reward": {"reconstructor": "da3", "da3": {"weights": name}}})
+    assert [(one.name, one.licence, one.place) for one in required_weights(recipe)] == [(full, "Apache-2.0", snapshot)]
+
+
+def test_a_name_that_is_nearly_known_is_answered_with_the_right_one() -> None:
+    assert "(did you mean depth-anything/DA3-BASE?)" in examine("reconstructor", "DA3-BAES").problem
+    assert "did you mean" not in examine("policy", "x").problem
+
+
+def test_a_licence_under_which_commercial_users_register_is_not_free() -> None:
+    free = {name for name in LICENCES if examine("", name).commercial}
+    assert {"zai-org/CogVideoX-2b", "depth-anything/DA3-SMALL", "MizzenAI/HPSv3"} <= free
+    assert not {"zai-org/CogVideoX1.5-5B", "depth-anything/DA3-GIANT-1.1"} & free
+
+
 def test_weights_of_known_licences_ask_for_none() -> None:
     known = [examine("policy", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")]
     assert missing_sentence(known).endswith("get it with: hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers")

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from worldr1.recipes import Recipe
-from worldr1.recipes.files import explain
+from worldr1.recipes.explain import explain
 
 _TABLE = Path(__file__).parent / "variants.yaml"
 

@@ -5,7 +5,7 @@ Grammar, over lower-case text in which hyphens are spaces::
     prompt   = sentence { ("." | ";" | "!" | "?" | newline) sentence }
     sentence = clause { ("," | ":" | "and" | "then" | "before" | "followed by" | "while" | "as") clause }
     clause   = [words] camera {filler} phrase [words]     "the camera slowly pushes in on a box"
-             | verb "the camera" direction [words]        "move the camera to the left"
+             | verb "the camera" direction [words]        "move the camera to the left", but not "she moves the camera"
              | {filler} phrase [tail]                     "slow pan left over the city"
              | still camera                               "static shot", "camera fixed", "no camera movement"
              | direction                                  "then right", after a clause that is a move
@@ -115,7 +115,7 @@ def _normalise(prompt: str) -> str:
 def _parse_sentence(sentence: str, camera_before: bool) -> tuple[list[str], bool]:
     """Moves of one sentence, and whether it was about the camera, so that "it" in the next may mean the camera."""
     moves: list[str] = []
-    about_camera = camera_before and re.match(r"(?:(?:then|next|finally|afterwards),? )?it\b", sentence) is not None
+    about_camera = camera_before and re.match(r"it\b|(?:then|next|finally|afterwards)\b", sentence) is not None
     active = about_camera
     separator, last, shown = ".", None, False
     pieces = words.SEPARATOR.split(sentence)
@@ -160,12 +160,16 @@ def _parse_clause(clause: str, active: bool, separator: str, still: bool) -> tup
     """
     if words.STILL_CAMERA.search(clause):
         return "fixed", True
+    if words.ROLL_OF_PICTURES.search(clause):
+        return None, False
     names_camera = False
     for found in words.CAMERA.finditer(clause):
         before = clause[: found.start()].split()
         rest = clause[found.end() :].strip()
         if before[-1:] == ["the"] and before[-2:-1] and is_verb(before[-2]):
-            rest = f"{before[-2]} {rest}"
+            if _somebody_does(before[:-1]):
+                continue
+            rest = f"{before[-2]} camera {rest}"
         elif not _is_subject(before):
             continue
         if words.STILL_AFTER_CAMERA.match(rest):
@@ -185,6 +189,13 @@ def _parse_clause(clause: str, active: bool, separator: str, still: bool) -> tup
     return None, names_camera
 
 
+def _somebody_does(words_before: Sequence[str]) -> bool:
+    """Whether a verb in the third person stands last and has a subject: somebody in the scene handles the camera."""
+    *subject, verb = words_before
+    told = verb.endswith(("s", "ed")) and not verb.endswith("ss")
+    return told and not all(words.FILLER.match(word) or words.MANNER.match(word) for word in subject)
+
+
 def _is_subject(before: Sequence[str]) -> bool:
     """Whether a camera after these words is what moves, and not a thing in the scene or the object of a verb."""
     left = list(before)
@@ -198,14 +209,16 @@ def _is_subject(before: Sequence[str]) -> bool:
 
 
 def _after_fillers(text: str) -> tuple[Phrase | None, bool]:
-    """The phrase behind any fillers, and whether a negation stood before it."""
+    """The phrase behind any fillers, and whether a negation stood before it; none of what is done to a thing."""
     rest = text.split()
-    negated = False
+    negated = passive = False
     while rest:
         phrase = match_phrase(" ".join(rest))
         if phrase is not None:
-            return phrase, negated
+            done_to = passive and phrase.participle and not words.AFTER_A_PASSIVE.match(phrase.tail)
+            return (None if done_to else phrase), negated
         word = rest.pop(0)
+        passive = passive or words.PASSIVE.match(word) is not None
         negation = words.NEGATION.match(word) is not None
         negated = negated or negation
         if not (negation or words.FILLER.match(word) or words.MANNER.match(word)):

@@ -7,7 +7,10 @@ import logging
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worldr1.recipes import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +57,7 @@ def evaluate(
     extent = Extent(prompts=prompts, dynamic=dynamic, fitted=fitted, seed=seed)
     target = out or (run.root if is_run else None)
     with nullcontext() if target is None else writing(RunDirectory(target)):
+        _require_models(recipe, model, against)
         weights = require_same_base(run, recipe) if is_run and (against is None or run.lora.is_dir()) else None
         base = load_sampler(against or base_of(recipe), recipe)
         if weights is None or against is not None:
@@ -67,6 +71,20 @@ def evaluate(
     else:
         _show(result)
     return 0
+
+
+def _require_models(recipe: Recipe, model: str, against: str | None) -> None:
+    """Raises FileNotFoundError when a model, its base or a reward's is not here, before the first of them is loaded."""
+    from worldr1.pipelines import base_and_adapter, base_of
+    from worldr1.recipes.weights import missing_sentence, place_of, required_weights
+
+    for name in (model, against or base_of(recipe)):
+        base, _ = base_and_adapter(name)
+        if base != "tiny":
+            place_of(base)
+    missing = [one for one in required_weights(recipe) if one.place is None and one.role != "policy"]
+    if missing:
+        raise FileNotFoundError(missing_sentence(missing))
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from worldr1.cli.known_weights import known_weights
 from worldr1.recipes import load_recipe, recipe_names
 from worldr1.recipes.weights import Weights, required_weights
 
@@ -51,9 +52,9 @@ def examine() -> list[Finding]:
 
 
 def published_weights() -> list[Weights]:
-    """What the shipped recipes of real models need, each once."""
+    """What the shipped recipes of real models need, then the other known weights, each once."""
     found = {one.name: one for name in recipe_names() for one in required_weights(load_recipe(name))}
-    return list(found.values())
+    return [*found.values(), *known_weights(found)]
 
 
 def _python() -> Finding:

@@ -42,6 +42,10 @@ DONE, FAILED, WRONG_USAGE, PREEMPTED, INTERRUPTED = 0, 1, 2, 75, 130
 """`PREEMPTED` is EX_TEMPFAIL: `train` was asked to leave the machine, has saved, and goes on when started again."""
 
 
+class WrongUsage(ValueError):
+    """What was typed cannot be; the sentence names the mend. Ends the command with `WRONG_USAGE`."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 75 preempted, 130 interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -64,8 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if (error.name or "").partition(".")[0] == "worldr1":
             raise
         return _complain(_missing(error), FAILED)
+    except WrongUsage as error:
+        return _complain(str(error), WRONG_USAGE)
     except (ValueError, OSError) as error:
-        return _complain(str(error), FAILED)
+        return _complain(_sentence(error), FAILED)
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
 
@@ -89,6 +95,14 @@ def _run(command: str, words: Sequence[str]) -> int:
         config = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalRequiredArgs)
         result = tyro.cli(function, args=words, prog=f"worldr1 {command}", config=config)
     return result if isinstance(result, int) else DONE
+
+
+def _sentence(error: Exception) -> str:
+    from pydantic import ValidationError
+
+    from worldr1.recipes.explain import explain
+
+    return explain(error) if isinstance(error, ValidationError) else str(error)
 
 
 def _missing(error: ImportError) -> str:

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from worldr1.cli.main import WrongUsage
+
 if TYPE_CHECKING:
     from worldr1.data.promptset import ScenePrompt
 
 logger = logging.getLogger(__name__)
 
 _PROBLEMS_TOLD = 20
+_MOST_PROMPTS = 100_000
 
 
 def parse(words: Sequence[str]) -> int:
@@ -59,7 +62,10 @@ def generate(
         raise ValueError("rewriting takes both --rewrite URL and --model NAME")
     if out is not None and not out.parent.is_dir():
         raise FileNotFoundError(f"no directory {out.parent} to write {out.name} into; create it first")
-    prompts = generate_prompts(split, SHIPPED_COUNTS[split] if count is None else count, seed)
+    wanted = SHIPPED_COUNTS[split] if count is None else count
+    if wanted > _MOST_PROMPTS:
+        raise WrongUsage(f"--count is {wanted}; ask for at most {_MOST_PROMPTS} at once, and for others with --seed")
+    prompts = generate_prompts(split, wanted, seed)
     if rewrite is not None and model is not None:
         prompts = _expand(prompts, rewrite, model)
     if out is None:
@@ -95,7 +101,8 @@ def check(files: tuple[str, ...], json: bool = False) -> int:
         sys.stdout.write(f"{problem.file}:{problem.line}: {problem.kind}: {problem.text}\n")
     if len(problems) > _PROBLEMS_TOLD:
         sys.stdout.write(f"and {len(problems) - _PROBLEMS_TOLD} more; --json lists all\n")
-    sys.stdout.write(f"{len(problems)} problems\n" if problems else "nothing is wrong\n")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    sys.stdout.write(f"{count}\n" if problems else "nothing is wrong\n")
     return 1 if problems else 0
 
 
@@ -111,12 +118,12 @@ def show(
         json: print one JSON document, and nothing else, on standard output.
     """
     from worldr1.data.check import read_set
-    from worldr1.data.promptset import find_set
+    from worldr1.data.promptset import find_set, nothing_in
 
     path = find_set(file)
     numbered, unreadable = read_set(path)
     if not numbered:
-        raise ValueError(f"{path} holds no prompt")
+        raise ValueError(nothing_in(path))
     if unreadable:
         logger.warning("%d lines of %s cannot be read; `worldr1 prompts check` tells why", len(unreadable), path)
     prompts = [prompt for _, prompt in numbered]

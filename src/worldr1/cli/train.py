@@ -13,6 +13,7 @@ import torch
 import tyro
 
 from worldr1.cli.main import DONE, INTERRUPTED, PREEMPTED
+from worldr1.cli.settings import parse_settings
 from worldr1.recipes import Recipe, load_recipe
 from worldr1.rl.launch import resume, start, stored_recipe
 from worldr1.rl.preemption import listening
@@ -47,12 +48,8 @@ def parse(words: Sequence[str]) -> int:
         raise ValueError(f"--resume goes on with the run's own recipe; leave out {first}")
     named = first or "tiny"
     recipe = stored_recipe(Path(resumed)) if resumed else load_recipe(named)
-    arguments = tyro.cli(
-        Arguments,
-        args=words,
-        default=Arguments(settings=recipe, recipe=named),
-        prog="worldr1 train",
-        config=(tyro.conf.FlagCreatePairsOff,),
+    arguments = parse_settings(
+        Arguments, words, Arguments(settings=recipe, recipe=named), prog="worldr1 train", whole=Recipe
     )
     if arguments.recipe != named:
         raise ValueError(f"{arguments.recipe} is read as a recipe; put it before all settings, or leave it out")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldr1.camera.language import ALL_MOVES, parse_moves
-from worldr1.data.promptset import ScenePrompt, parse_line, same_text
+from worldr1.data.promptset import ScenePrompt, parse_line, read_lines, same_text
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,9 @@ def read_set(path: Path) -> tuple[list[Numbered], list[Problem]]:
         FileNotFoundError: there is no such file.
         ValueError: the file is not UTF-8 text.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no prompt file {path}; give a .txt (a prompt a line) or .jsonl file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     prompts: list[Numbered] = []
     problems: list[Problem] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         line = line.strip()
         if not line or (path.suffix != ".jsonl" and line.startswith("#")):
             continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldr1.data.promptset import shipped_path
+from worldr1.data.promptset import nothing_in, read_lines, shipped_path
 
 _SEQUENCE_SHARES = (0.5, 0.35, 0.15)
 """Share of prompts that ask for one, two and three camera moves."""
@@ -21,19 +21,16 @@ def read_prompts(path: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line of JSONL holds no prompt, or no prompt is left; the sentence names file and line.
+        ValueError: the file is not UTF-8 text, a line of JSONL holds no prompt, or no prompt is left; the sentence
+            names file and line.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no prompt file {path}; give a .txt (a prompt a line) or .jsonl file")
-    lines = [
-        (number, line.strip()) for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
-    ]
+    lines = [(number, line.strip()) for number, line in enumerate(read_lines(path), start=1)]
     if path.suffix == ".jsonl":
         prompts = [_prompt_of_json(path, number, line) for number, line in lines if line]
     else:
         prompts = [line for _, line in lines if line and not line.startswith("#")]
     if not prompts:
-        raise ValueError(f"{path} holds no prompt")
+        raise ValueError(nothing_in(path))
     return prompts
 
 

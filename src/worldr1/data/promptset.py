@@ -51,6 +51,27 @@ def shipped_path(name: str) -> Path:
     return _FOLDER / f"{name}.jsonl"
 
 
+def read_lines(path: Path) -> list[str]:
+    """The lines of a prompt file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not UTF-8 text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no prompt file {path}; give a .txt (a prompt a line) or .jsonl file")
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def nothing_in(path: Path) -> str:
+    """The sentence about a prompt file without a prompt."""
+    wanted = 'one object such as {"prompt": "..."} a line' if path.suffix == ".jsonl" else "one prompt a line"
+    return f"{path} holds no prompt; write {wanted}"
+
+
 def find_set(name: str) -> Path:
     """The file of this name, or else the shipped set.
 

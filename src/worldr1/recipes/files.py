@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from worldr1.data.atomic import write_text
+from worldr1.recipes.explain import explain
 from worldr1.recipes.settings import Recipe
 
 _HERE = Path(__file__).parent
@@ -36,6 +37,8 @@ def load_recipe(name: str | Path) -> Recipe:
             raise FileNotFoundError(_unknown(str(name)))
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     content = {} if content is None else content
@@ -51,14 +54,6 @@ def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write every field of a recipe as YAML, so that `load_recipe(path)` gives the same recipe back."""
     text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=100)
     write_text(path, text)
-
-
-def explain(error: ValidationError) -> str:
-    """The first complaint of a validation error as one sentence that names the key."""
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
 
 
 def _unknown(name: str) -> str:

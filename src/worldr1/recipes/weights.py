@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from worldr1.recipes.settings import Recipe
 from worldr1.reconstruction.da3_variants import VARIANTS
+
+COGVIDEOX = "CogVideoX (commercial users register)"
 
 LICENCES = {
     "Wan-AI/Wan2.1-T2V-1.3B-Diffusers": "Apache-2.0",
@@ -19,8 +22,13 @@ LICENCES = {
     **{f"Qwen/Qwen3-VL-{size}-Instruct": "Apache-2.0" for size in ("2B", "4B", "8B", "32B")},
     "Qwen/Qwen2-VL-7B-Instruct": "Apache-2.0",
     "MizzenAI/HPSv3": "MIT",
+    "zai-org/CogVideoX1.5-5B": COGVIDEOX,
+    "zai-org/CogVideoX-5b": COGVIDEOX,
+    "zai-org/CogVideoX-2b": "Apache-2.0",
 }
-"""Of the published weights that recipes name, by hub name."""
+"""Of the published weights that are known here, by hub name."""
+
+_FREE = frozenset({"Apache-2.0", "MIT"})
 
 HPSV3_BASE = "Qwen/Qwen2-VL-7B-Instruct"
 """HPSv3's checkpoint comes without a tokenizer; this model's is its own."""
@@ -60,7 +68,7 @@ class Weights:
     @property
     def commercial(self) -> bool:
         """Whether the licence is known to allow commercial use."""
-        return self.name in LICENCES and "-NC" not in LICENCES[self.name]
+        return LICENCES.get(self.name) in _FREE
 
     @property
     def command(self) -> str:
@@ -95,7 +103,8 @@ def _hpsv3(name: str, revision: str | None) -> list[Weights]:
 
 
 def examine(role: str, name: str, revision: str | None = None) -> Weights:
-    """Look for weights by directory or hub name on this machine; nothing is downloaded."""
+    """Look for weights by directory, hub name or the short name of known ones on this machine; downloads nothing."""
+    name = full_name(name)
     folder, problem = _find(name, revision)
     if folder is not None:
         problem = incomplete(folder)
@@ -112,6 +121,29 @@ def place_of(name: str, revision: str | None = None) -> Path:
     if found.place is None:
         raise FileNotFoundError(missing_sentence([found]))
     return found.place
+
+
+def folder_of(name: str) -> Path:
+    """The directory of a name, whatever it holds.
+
+    Raises:
+        FileNotFoundError: it is not here; the sentence names the command that gets it.
+    """
+    folder, problem = _find(name, None)
+    if folder is None:
+        raise FileNotFoundError(missing_sentence([Weights("", name, None, None, problem)]))
+    return folder
+
+
+def full_name(name: str) -> str:
+    """The hub name of known weights that are named without their owner, in any case; any other name as it is."""
+    if "/" in name or Path(name).is_dir():
+        return name
+    return next((known for known in LICENCES if _short(known) == name.lower()), name)
+
+
+def _short(name: str) -> str:
+    return name.rpartition("/")[2].lower()
 
 
 def missing_sentence(missing: list[Weights]) -> str:
@@ -172,7 +204,9 @@ def _find(name: str, revision: str | None) -> tuple[Path | None, str]:
     if path.is_dir():
         return path, ""
     if not _is_hub_name(name):
-        return None, "is neither a directory nor a hub name such as owner/model"
+        near = get_close_matches(_short(name), [_short(known) for known in LICENCES], n=1)
+        meant = f" (did you mean {full_name(near[0])}?)" if near else ""
+        return None, f"is neither a directory nor a hub name such as owner/model{meant}"
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -39,8 +39,8 @@ def load_network(name_or_path: str | Path, revision: str | None = None) -> tuple
     in it is used, so that a file cannot choose what code runs.
 
     Logs a warning when the licence forbids commercial use or when better weights supersede these.
-    Raises ImportError without the upstream package; FileNotFoundError when files are missing or cannot be fetched;
-    ValueError for an unknown name or architecture, one without cameras, and weights that do not fit.
+    Raises ImportError without the upstream package; FileNotFoundError when files are not on this machine, as nothing is
+    downloaded; ValueError for an unknown name or architecture, one without cameras, and weights that do not fit.
     """
     known = find_variant(str(name_or_path))
     if known is not None:
@@ -144,22 +144,17 @@ def _files(name_or_path: str | Path, revision: str | None) -> tuple[Path, Path]:
 
 def _fetch(address: str, file: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RevisionNotFoundError
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(hf_hub_download(address, file, revision=revision))
-    except RevisionNotFoundError as error:
-        raise FileNotFoundError(f"{address} has no revision {revision!r}; leave it out for the newest.") from error
-    except GatedRepoError as error:
-        raise FileNotFoundError(
-            f"{address} wants its licence accepted: do so on https://huggingface.co/{address}, then run hf auth login."
-        ) from error
+        return Path(hf_hub_download(address, file, revision=revision, local_files_only=True))
     except HFValidationError as error:
         raise ValueError(f"{address!r} is neither a directory nor a hub address of the form owner/name.") from error
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except OSError as error:
         wanted = f"hf download {address}" + (f" --revision {revision}" if revision else "")
         raise FileNotFoundError(
-            f"Cannot get {file} of {address} ({type(error).__name__}); with a network: {wanted}"
+            f"{file} of {address} is not on this machine; get it with: {wanted} (if https://huggingface.co/{address} "
+            "asks for it, accept its licence there and log in: hf auth login)"
         ) from error
 
 

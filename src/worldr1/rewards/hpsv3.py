@@ -37,7 +37,7 @@ def hpsv3_prompt(prompt: str) -> str:
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """HPSv3's safetensors file: the file itself, the one in a directory, or fetched by hub name.
+    """HPSv3's safetensors file: the file itself, the one in a directory, or that of a hub name on this machine.
 
     Raises ValueError for a pickled checkpoint, FileNotFoundError when there is none; both name the mend.
     """
@@ -63,7 +63,7 @@ def checkpoint_file(path: str | Path) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(str(path), CHECKPOINT))
+        return Path(hf_hub_download(str(path), CHECKPOINT, local_files_only=True))
     except OSError as error:
         raise FileNotFoundError(missing) from error
 

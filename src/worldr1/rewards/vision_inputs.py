@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from worldr1.recipes.weights import folder_of
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -36,9 +38,9 @@ def as_plain_text(text: str) -> str:
 
 
 def model_source(name: str | Path, what: str) -> str:
-    """A model's directory or hub name.
+    """The directory of a model that is named by it or by its hub name; nothing is downloaded.
 
-    Raises FileNotFoundError, which names `what` is missing and how to get it, when it can be neither.
+    Raises FileNotFoundError, which names what is missing and how to get it.
     """
     path = Path(name)
     if (path / "config.json").is_file():
@@ -48,7 +50,7 @@ def model_source(name: str | Path, what: str) -> str:
             f"{what}: {name} holds no config.json; give a directory that `hf download OWNER/MODEL --local-dir DIR` "
             "filled, or a hub name such as Qwen/Qwen3-VL-8B-Instruct."
         )
-    return str(name)
+    return str(folder_of(str(name)))
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,12 @@ class RunDirectory:
 def writing(run: RunDirectory) -> Iterator[None]:
     """Hold the only right to write into a run directory; the system takes it back however the process ends.
 
+    A directory that was made for it is removed again where nothing was written.
+
     Raises:
         ValueError: another process holds it.
     """
+    made = not run.root.exists()
     run.root.mkdir(parents=True, exist_ok=True)
     with run.lock.open("a+") as lock:
         if not any(_try_lock(lock.fileno(), wait=0.02 * attempt) for attempt in range(_ATTEMPTS)):
@@ -90,7 +93,12 @@ def writing(run: RunDirectory) -> Iterator[None]:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        yield
+        try:
+            yield
+        finally:
+            if made and list(run.root.iterdir()) == [run.lock]:
+                run.lock.unlink()
+                run.root.rmdir()
 
 
 def is_held(run: RunDirectory) -> bool:

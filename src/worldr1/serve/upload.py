@@ -7,7 +7,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from worldr1.recipes.files import explain
+from worldr1.recipes.explain import explain
 from worldr1.serve.refusal import Refused
 from worldr1.serve.sample import Upload
 from worldr1.serve.settings import ServiceSettings
