@@ -73,8 +73,7 @@ def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Published files name published sizes, so the tiny network takes the place of the loading alone."""
     if importlib.util.find_spec("depth_anything_3") is None:
         return
-    monkeypatch.syspath_prepend(str(_TESTS / "reconstruction"))
-    from da3_networks import tiny_network
+    from benchmarks.random_models.depth import tiny_network
 
     from worldr1.reconstruction.depth_anything import DepthAnythingReconstructor
 
