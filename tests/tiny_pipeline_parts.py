@@ -6,30 +6,13 @@ import copy
 from typing import Any
 
 import torch
+from benchmarks.random_models.tokenizers import unigram
 
 
 def build_tiny_tokenizer() -> Any:
-    """A Unigram tokenizer over a few camera prompts; pads with id 0 and ends with ``</s>``."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=256,
-        special_tokens=["<pad>", "</s>", "<unk>"],
-        unk_token="<unk>",
-        show_progress=False,
-        initial_alphabet=[chr(code) for code in range(32, 127)],
-    )
+    """A Unigram tokenizer over a few camera prompts."""
     corpus = ["camera orbit left, then push in. a red box", "camera pan right. a blue sphere in a striped room"]
-    tokenizer.train_from_iterator(corpus * 4, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
-    )
+    return unigram(corpus * 4, longest=64)
 
 
 def build_tiny_pipeline() -> Any:

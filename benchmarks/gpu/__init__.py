@@ -1,1 +1,1 @@
-"""The rows of noise and splats on a CUDA device; `python -m benchmarks.gpu.run`."""
+"""On a CUDA device: noise and splats (`python -m benchmarks.gpu.run`), a whole training step (`... .policy`)."""

@@ -11,7 +11,6 @@ import argparse
 import logging
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import torch
 from rich.logging import RichHandler
 
 from benchmarks import noise, splats
-from benchmarks.machine import cpu_name
+from benchmarks.gpu.device import MIB, describe_device, device_name
 from benchmarks.measure import Place, Row, Setting
 from benchmarks.results import write
 from benchmarks.table import sentence
@@ -27,7 +26,6 @@ from benchmarks.table import sentence
 logger = logging.getLogger("benchmarks.gpu")
 RESULTS = Path(__file__).parent / "results"
 ONLY_ON_CPU = ("noise_frames", "noise_resolution", "splat_fit_clip", "splat_second_core")
-MIB = 1024**2
 
 
 def main() -> None:
@@ -50,8 +48,8 @@ def main() -> None:
         logger.info("%s ...", name)
         made.append(work())
         logger.info("%s", sentence(made[-1]))
-    processor = cpu_name() if options.cpu else torch.cuda.get_device_name()
-    path = write(options.out, made, setting.quick, processor, **_device_of(place))
+    machine = describe_device(place.device, absent="none (--cpu)")
+    path = write(options.out, made, setting.quick, device_name(place.device), **machine)
     logger.info("wrote %s and %s", path, path.with_suffix(".md").name)
 
 
@@ -88,24 +86,6 @@ def _missing() -> str | None:
     if find_spec("gsplat") is None:
         return "gsplat is not installed: pip install 'worldr1[cuda]'."
     return None
-
-
-def _device_of(place: Place) -> dict[str, str | int | float]:
-    """What the result adds to the machine's description."""
-    if place.device == "cpu":
-        return {"device": "none (--cpu)"}
-    memory = torch.cuda.get_device_properties(0).total_memory
-    try:
-        gsplat = version("gsplat")
-    except PackageNotFoundError:
-        gsplat = "unknown"
-    return {
-        "device": torch.cuda.get_device_name(),
-        "device_mib": memory // MIB,
-        "cuda": str(torch.version.cuda),
-        "gsplat": gsplat,
-        "clock": "wall-clock seconds, device synchronised",
-    }
 
 
 if __name__ == "__main__":

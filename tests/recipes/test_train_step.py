@@ -88,8 +88,7 @@ def _with_tiny_depth_anything(monkeypatch: pytest.MonkeyPatch, published: str) -
     """
     if not _DEPTH_ANYTHING:
         return
-    monkeypatch.syspath_prepend(str(_TESTS / "reconstruction"))
-    from da3_networks import tiny_network
+    from benchmarks.random_models.depth import tiny_network
 
     from worldr1.reconstruction.depth_anything import DepthAnythingReconstructor
 

@@ -98,7 +98,7 @@ def test_score_reads_depth_anything_from_a_directory(
 ) -> None:
     """A tiny random network in the published form; what it sees is nonsense, and every number is there."""
     pytest.importorskip("depth_anything_3")
-    from da3_networks import tiny_network
+    from benchmarks.random_models.depth import tiny_network
     from safetensors.torch import save_model
     from torch.nn import ModuleDict
 

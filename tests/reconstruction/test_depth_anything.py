@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 pytest.importorskip("depth_anything_3")
 
-from da3_networks import tiny_nested_network, tiny_network
+from benchmarks.random_models.depth import tiny_network
+from da3_networks import tiny_nested_network
 
 from worldr1.reconstruction.da3_loading import build_network
 from worldr1.reconstruction.da3_preprocess import normalize, resize_frames

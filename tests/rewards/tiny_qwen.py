@@ -7,31 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.random_models.shapes import TINY_JUDGE, TINY_PREFERENCE
+from benchmarks.random_models.tokenizers import byte_pairs
 from torch import nn
-
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"]
-TEMPLATE = (
-    "{% for turn in messages %}<|im_start|>{{ turn['role'] }}\n{% for part in turn['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 
 
 def save_tokenizer(directory: Path, corpus: str, vocabulary: int) -> Any:
     """A byte-level BPE tokenizer with the control tokens and a chat template of the Qwen family."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(r"\d", "isolated")  # as the real one: every digit is a token
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator([corpus], trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    fast.add_tokens(SPECIAL, special_tokens=True)
-    fast.chat_template = TEMPLATE
+    fast = byte_pairs([corpus], vocabulary)
     fast.save_pretrained(directory)
     return fast
 
@@ -66,33 +49,8 @@ def save_qwen3_vl(directory: Path) -> None:
     save_image_processor(directory, 16, 32 * 32, 256 * 256, [0.5, 0.5, 0.5])
     ids = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer) + 10,
-            "hidden_size": 64,
-            "intermediate_size": 96,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "rope_parameters": {
-                "rope_type": "default",
-                "rope_theta": 5e6,
-                "mrope_section": [4, 2, 2],
-                "mrope_interleaved": True,
-            },
-        },
-        vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "patch_size": 16,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-            "out_hidden_size": 64,
-            "num_position_embeddings": 64,
-            "deepstack_visual_indexes": [0, 1],
-        },
+        text_config={**TINY_JUDGE.text, "vocab_size": len(tokenizer) + 10},
+        vision_config=TINY_JUDGE.vision,
         image_token_id=ids("<|image_pad|>"),
         vision_start_token_id=ids("<|vision_start|>"),
         vision_end_token_id=ids("<|vision_end|>"),
@@ -123,31 +81,14 @@ def save_hpsv3(directory: Path, corpus: str) -> tuple[Any, dict[str, torch.Tenso
     flat = {
         "model_type": "qwen2_vl",
         "architectures": ["Qwen2VLForConditionalGeneration"],
-        "vocab_size": 1024,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "rms_norm_eps": 1e-6,
-        "rope_theta": 1e6,
-        "rope_scaling": {"type": "mrope", "mrope_section": [4, 2, 2]},
+        **TINY_PREFERENCE.text,
         "max_position_embeddings": 4096,
         "use_sliding_window": False,
         "tie_word_embeddings": False,
         "image_token_id": ids("<|image_pad|>"),
         "vision_start_token_id": ids("<|vision_start|>"),
         "vision_end_token_id": ids("<|vision_end|>"),
-        "vision_config": {
-            "depth": 2,
-            "embed_dim": 32,
-            "hidden_size": 64,
-            "num_heads": 2,
-            "mlp_ratio": 2,
-            "patch_size": 14,
-            "spatial_merge_size": 2,
-            "temporal_patch_size": 2,
-        },
+        "vision_config": TINY_PREFERENCE.vision,
     }
     (base / "config.json").write_text(json.dumps(flat))
     config = Qwen2VLConfig.from_pretrained(base, attn_implementation="eager")

@@ -1,0 +1,1 @@
+"""Real classes with random weights, at the published size or a tiny one, without any download."""
