@@ -62,7 +62,8 @@ def load_pipeline(
 
     Args:
         name: "tiny" (the shipped pipeline), a diffusers directory, a run directory of `worldr1 train` (its trained
-            model), or a hub name such as "Wan-AI/Wan2.1-T2V-1.3B-Diffusers".
+            model), or a hub name such as "Wan-AI/Wan2.1-T2V-1.3B-Diffusers" whose weights are on this machine:
+            nothing is downloaded, and the error names the command that does.
         lora: directory or .safetensors file of an adapter to put on it, with its own alpha.
         dtype: of the transformer and the text encoder; the autoencoder stays float32.
         device: where it shall run.
@@ -71,8 +72,7 @@ def load_pipeline(
         lora_scale: weight of the adapter, the run's or `lora`; above 1 it extrapolates what was trained.
 
     Raises:
-        FileNotFoundError: the model is not on this machine (the sentence names the command that gets it; nothing is
-            downloaded), or there is no adapter.
+        FileNotFoundError: the name is neither a directory nor can it be a hub name, or there is no adapter.
         ValueError: the pipeline is of another class, the adapter is damaged or does not fit, or there is none to scale.
     """
     base, trained = base_and_adapter(name)
