@@ -130,7 +130,7 @@ def test_a_run_with_preservation_takes_what_the_plan_counts(
             },
             "objective": objective,
             "schedule": {"groups": 2, "group_size": 2, "total_steps": 2, "main_steps": 2, "dynamic_steps": 0},
-            "preserve": {"weight": 0.1, "samples": 5, "per_step": 3, "steps": 5},
+            "preserve": {"weight": 0.1, "samples": 5, "per_step": 3},
             "evaluation": {"prompts": 0},
         }
     )
@@ -149,7 +149,7 @@ def test_a_run_with_preservation_takes_what_the_plan_counts(
         Trainer(recipe, Parts(policy, build_objective(recipe, policy), _reward, prompts, []), run).fit()
     planned = count_evaluations(recipe, Preserved.of(recipe, len(dynamic)))
     assert planned.preserve_update > 0
-    assert planned.preserve_sampling == pytest.approx(4 * 5 * (1 if guidance == 1.0 else 2) / 8)
+    assert planned.preserve_sampling == pytest.approx(4 * 3 * (1 if guidance == 1.0 else 2) / 8)
     videos = recipe.schedule.total_steps * recipe.schedule.groups * recipe.schedule.group_size
     assert counter.videos == pytest.approx(planned.total * videos)
 

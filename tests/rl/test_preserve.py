@@ -21,7 +21,7 @@ from worldr1.rl.preserve import Preservation, base_samples, preservation_of
 from worldr1.rl.run import RunDirectory
 
 
-def _recipe(micro_batch: int | None = None, **preserve: float | None) -> Recipe:
+def _recipe(micro_batch: int | None = None, **preserve: float) -> Recipe:
     recipe = toy_recipe()
     return recipe.model_copy(
         update={
@@ -131,16 +131,6 @@ def test_of_the_candidates_the_one_with_the_highest_reward_is_kept() -> None:
     best = rewards.nan_to_num(nan=-1.0).reshape(6, 4).argmax(1)
     assert len(set(best.tolist())) > 1
     torch.testing.assert_close(kept, everything.reshape(6, 4, *kept.shape[1:])[torch.arange(6), best])
-
-
-def test_the_samples_may_take_more_steps_than_the_policy_s_own() -> None:
-    policy, prompts, recipe = ToyPolicy(), _prompts(3), _recipe(weight=1.0, samples=3, steps=9)
-    fine = recipe.model_copy(update={"sampling": recipe.sampling.model_copy(update={"steps": 9})})
-    found = base_samples(policy, recipe, prompts, Brightness(), World())
-    few = base_samples(policy, _recipe(weight=1.0), prompts, Brightness(), World())
-    wanted = fine.model_copy(update={"preserve": recipe.preserve.model_copy(update={"steps": None})})
-    torch.testing.assert_close(found, base_samples(policy, wanted, prompts, Brightness(), World()), rtol=0, atol=0)
-    assert float((found - few).abs().max()) > 1e-3
 
 
 def test_a_prompt_whose_candidates_all_lack_a_reward_is_named() -> None:

@@ -106,8 +106,7 @@ def count_evaluations(recipe: Recipe, preserved: Preserved | None = None) -> Eva
         if preserved is None:
             return counted
         with _counting(pipeline.transformer.blocks[0], one := _Tally()):
-            steps = recipe.preserve.steps or sampling.steps
-            made = rollout(policy, text.index(torch.tensor([0])), noise[:1], policy.sigmas(steps))
+            made = rollout(policy, text.index(torch.tensor([0])), noise[:1], policy.sigmas(sampling.steps))
             one.learn(Preservation(small, ["a"], made.latents).losses(policy, 0))
     alone, videos = one.each(1), recipe.schedule.groups * recipe.schedule.group_size
     return replace(

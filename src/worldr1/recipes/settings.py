@@ -288,9 +288,6 @@ class PreserveSettings(Settings):
     """How many of them every update sees."""
     candidates: Positive = 1
     """How many samples the base draws of each of these prompts; the one with the highest reward is kept."""
-    steps: Positive | None = None
-    """Sampler steps of these samples; None takes `sampling.steps`. Few steps draw less motion than the model knows, and
-    with `own` a policy that learns from such samples and is sampled by few steps itself loses it twice."""
     own: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """What is kept: 0 the base's velocity at the samples, 1 the samples' own (DreamBooth), between a mix of both."""
 

@@ -93,7 +93,7 @@ def base_samples(policy: Policy, recipe: Recipe, prompts: Sequence[str], compose
         rows = batch.rows(part)
         text, noise = policy.encode(rows.prompts), rows.noise.to(policy.device)
         with policy.base():
-            latents = rollout(policy, text, noise, policy.sigmas(recipe.preserve.steps or sampling.steps)).latents
+            latents = rollout(policy, text, noise, policy.sigmas(sampling.steps)).latents
         made.append(latents.cpu())
         if candidates > 1:
             rewards.append(score(composer, rows, decode(policy, latents, sampling.micro_batch)).total)
