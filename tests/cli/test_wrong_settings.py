@@ -56,7 +56,7 @@ def test_every_complaint_is_told_and_a_long_value_cut() -> None:
     told = explain(caught.value).split("; ")
     assert told[0] == f"seed: '{'x' * 59}... does not do"
     assert "clip: frames is 16" in told
-    assert told[-2:] == ["reward.da3.process_res: 0 does not do", "it should be greater than 0"]
+    assert told[-2:] == ["reward.da3.process_res: 0 does not do", "it should be greater than or equal to 14"]
     assert section_of(caught.value, Recipe) == ""
 
 

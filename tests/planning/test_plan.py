@@ -304,7 +304,7 @@ def test_only_models_of_this_process_take_memory() -> None:
     assert by_name["general"].weights > 16e9
 
 
-def test_gaussians_that_are_drawn_take_memory_and_redrawn_frames_none() -> None:
+def test_gaussians_that_are_drawn_take_memory_and_redrawn_frames_hardly_any() -> None:
     """81 frames that the network sees at 294x504, a Gaussian a pixel: 12.0 million of 38 floats, 1.7 GiB."""
     recipe = load_recipe("world-r1-paper")
     cost = {cost.name: cost for cost in reward_costs(recipe.reward, recipe.clip)}["recon"]
@@ -318,7 +318,8 @@ def test_gaussians_that_are_drawn_take_memory_and_redrawn_frames_none() -> None:
     assert by_few.activations < cost.activations
     small = load_recipe("world-r1-small")
     frames = {cost.name: cost for cost in reward_costs(small.reward, small.clip)}["recon"]
-    assert (frames.activations, frames.flops) == (0.0, 0.0)
+    assert frames.activations < 0.5 * GIB, "LPIPS of five frames alone"
+    assert frames.flops == pytest.approx(5 / 81 * cost.flops)
 
 
 def test_an_unknown_model_s_shape_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,3 +196,12 @@ def test_a_licence_under_which_commercial_users_register_is_not_free() -> None:
 def test_weights_of_known_licences_ask_for_none() -> None:
     known = [examine("policy", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")]
     assert missing_sentence(known).endswith("get it with: hf download Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
+
+
+@pytest.mark.parametrize("result", ["lora", "pipeline"])
+def test_a_run_stands_for_what_it_trained(result: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    with pytest.raises(FileNotFoundError, match="is a run that holds no trained model yet"):
+        place_of(str(tmp_path))
+    (tmp_path / result).mkdir()
+    assert place_of(str(tmp_path)) == tmp_path

@@ -21,8 +21,12 @@ from worldr1.rl.run import RunDirectory
 
 def model(folder: Path, seed: int = 0) -> Path:
     generator = torch.Generator().manual_seed(seed)
-    for part in ("transformer", "vae", "text_encoder"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    parts = ("transformer", "vae", "text_encoder")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model_index.json").write_text(json.dumps({part: ["toy", "Network"] for part in parts}))
+    for part in parts:
+        (folder / part).mkdir(exist_ok=True)
+        (folder / part / "config.json").write_text("{}")
         tensors = {"a": torch.randn(300, 40, generator=generator), "b": torch.randn(3, generator=generator)}
         save_file(tensors, folder / part / "model.safetensors")
     return folder

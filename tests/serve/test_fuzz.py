@@ -193,6 +193,7 @@ def _exchange(address: tuple[str, int], sent: bytes) -> str:
     """The status that comes back for these bytes, after which nothing more is sent; empty where none does."""
     with socket.create_connection(address, timeout=SECONDS_EACH) as connection, contextlib.suppress(ConnectionError):
         connection.sendall(sent)
-        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # the server may have hung up already
+            connection.shutdown(socket.SHUT_WR)
         return connection.recv(100).decode("latin-1")[9:12]
     return ""

@@ -148,7 +148,7 @@ def _compared(pairs: int, clip: ClipSettings) -> Reading:
         pictures, mask = torch.empty(pairs, 3, clip.height, clip.width), torch.empty(pairs, clip.height, clip.width)
         network(pictures, torch.empty_like(pictures), mask)
 
-    with torch.inference_mode():
+    with torch.no_grad():  # inference mode hides convolutions from the meter
         return measure(compute)
 
 

@@ -166,7 +166,10 @@ def download_command(name: str, revision: str | None = None, only: tuple[str, ..
 
 
 def incomplete(folder: Path) -> str:
-    """What a directory of weights lacks, as the end of a sentence; empty when it is whole."""
+    """What a directory of weights, or of a run, lacks, as the end of a sentence; empty when it is whole."""
+    if (folder / "recipe.yaml").is_file():
+        trained = any((folder / result).is_dir() for result in ("lora", "pipeline"))
+        return "" if trained else "is a run that holds no trained model yet"
     model_index = folder / "model_index.json"
     if not model_index.is_file():
         return _lacking(folder)
