@@ -64,11 +64,18 @@ def modes(
         seed: of prompts and noise.
         out: the picture.
         json: print one JSON document, and nothing else, on standard output.
+
+    Raises:
+        ValueError: the picture's name has no ending of a picture.
     """
+    from PIL import Image
+
     from worldr1.evaluation.samples import sample_modes
     from worldr1.recipes import load_recipe
     from worldr1.rl.assemble_policy import load_sampler
 
+    if out.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"{out} has no ending of a picture; give one such as {out.with_suffix('.png')}")
     recipe = load_recipe("tiny")
     policy = load_sampler(model, recipe)
     found = sample_modes(policy, recipe, count, seed, out)
