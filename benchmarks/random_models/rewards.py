@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -68,13 +69,10 @@ def random_judge(size: Size, device: str, prompts: Sequence[str]) -> QwenJudge:
 
     frames = size.recipe.clip.frames
     tokenizer = byte_pairs([meta_question(p, Trajectory.from_prompt(p, frames)) for p in prompts], _WORDS)
-    ids = tokenizer.convert_tokens_to_ids
     config = Qwen3VLConfig(
         text_config=dict(size.judge.text),
         vision_config=dict(size.judge.vision),
-        image_token_id=ids("<|image_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
+        **_vision_ids(tokenizer),
     )
     model = draw(lambda: Qwen3VLForConditionalGeneration(config), device, _dtype(device))
     return QwenJudge(model, _inputs(size.judge, tokenizer, size.judge.pixels, "left"), _BATCH)
@@ -86,17 +84,24 @@ def random_preference(size: Size, device: str, prompts: Sequence[str]) -> HPSv3S
 
     tokenizer = byte_pairs([hpsv3_prompt(prompt) for prompt in prompts], _WORDS)
     tokenizer.add_tokens([REWARD_TOKEN], special_tokens=True)
-    ids = tokenizer.convert_tokens_to_ids
     config = Qwen2VLConfig(
         text_config=dict(size.preference.text),
         vision_config=dict(size.preference.vision),
-        image_token_id=ids("<|image_pad|>"),
-        vision_start_token_id=ids("<|vision_start|>"),
-        vision_end_token_id=ids("<|vision_end|>"),
+        **_vision_ids(tokenizer),
     )
     network = draw(lambda: HPSv3Network(config), device, _dtype(device), whole=("rm_head",))
     inputs = _inputs(size.preference, tokenizer, (PIXELS, PIXELS), "right")
-    return HPSv3Scorer(network, inputs, ids(REWARD_TOKEN), _BATCH)
+    return HPSv3Scorer(network, inputs, tokenizer.convert_tokens_to_ids(REWARD_TOKEN), _BATCH)
+
+
+def _vision_ids(tokenizer: Any) -> dict[str, int]:
+    """What a configuration must know of the tokens that stand for pictures."""
+    names = {
+        "image_token_id": "<|image_pad|>",
+        "vision_start_token_id": "<|vision_start|>",
+        "vision_end_token_id": "<|vision_end|>",
+    }
+    return {key: tokenizer.convert_tokens_to_ids(name) for key, name in names.items()}
 
 
 def random_reconstructor(size: Size, device: str) -> DepthAnythingReconstructor:

@@ -17,7 +17,8 @@ from worldr1.planning.shapes import PipelineShape, parameters_of, shape_of
 from worldr1.planning.work import measure_decode, measure_forward
 from worldr1.recipes import Recipe, load_recipe
 from worldr1.recipes.pool import PoolSettings
-from worldr1.recipes.settings import ClipSettings, ModelSettings, RewardSettings
+from worldr1.recipes.reward import RewardSettings
+from worldr1.recipes.settings import ClipSettings, ModelSettings
 
 GIB = 2**30
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from worldr1.data.prompts import read_prompts
 from worldr1.data.promptset import shipped_path
 from worldr1.recipes import Recipe, load_recipe, recipe_names, save_recipe
-from worldr1.recipes.settings import ClipSettings, RewardSettings
+from worldr1.recipes.reward import RewardSettings
+from worldr1.recipes.settings import ClipSettings
 from worldr1.reconstruction.da3_variants import variant_of
 from worldr1.rl.assemble import held_out, training_prompts
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from worldr1.recipes.settings import RewardSettings
+from worldr1.recipes.reward import RewardSettings
 from worldr1.reconstruction.depth_anything import DepthAnythingReconstructor
 from worldr1.reconstruction.stereo import StereoReconstructor
 from worldr1.rewards.general import GeneralReward

@@ -53,17 +53,18 @@ def measure(
         if not reward.needs_reconstruction:
             for part in _parts(finite):
                 _fill(columns[name], part, reward([_sample(prompts[k], videos[k]) for k in part], None))
+    recon = rewards.get("recon")
+    redrawing = recon if recon is None or isinstance(recon, ReconReward) else ReconReward()
     for part in _parts(static):
         scenes = reconstructor(videos[part], [prompts[k].trajectory for k in part])
         samples = [_sample(prompts[k], videos[k]) for k in part]
         for name, reward in rewards.items():
             if reward.needs_reconstruction:
                 _fill(columns[name], part, reward(samples, scenes))
-            if name == "recon":
-                redrawing = reward if isinstance(reward, ReconReward) else ReconReward()
-                details = redrawing.details(samples, scenes)
-                _fill(columns["psnr"], part, details.psnr)
-                _fill(columns["coverage"], part, details.coverage)
+        if redrawing is not None:
+            details = redrawing.details(samples, scenes)
+            _fill(columns["psnr"], part, details.psnr)
+            _fill(columns["coverage"], part, details.coverage)
         for k, scene in zip(part, scenes, strict=True):
             c2w[k] = scene.c2w
             for name, value in zip(CAMERA_COLUMNS, _camera_row(scene, prompts[k]), strict=True):

@@ -11,7 +11,8 @@ from typing import Literal
 
 import torch
 
-from worldr1.recipes.settings import Recipe, RewardSettings
+from worldr1.recipes.reward import RewardSettings
+from worldr1.recipes.settings import Recipe
 from worldr1.recipes.weights import Weights, examine, missing_sentence, required_weights
 from worldr1.reconstruction.da3_loading import INSTALL, missing_modules, variant_of_weights
 from worldr1.reconstruction.da3_variants import VARIANTS, Variant

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from worldr1.planning.meter import Reading, measure
-from worldr1.recipes.settings import ClipSettings, RewardSettings
+from worldr1.recipes.reward import RewardSettings
+from worldr1.recipes.settings import ClipSettings
 from worldr1.recipes.weights import examine
 from worldr1.rewards.lpips import Lpips
 from worldr1.rewards.rerender import FRAMES_AT_ONCE, SPLATS_AT_ONCE
@@ -37,8 +38,6 @@ _SPLAT_FLOATS, _PROJECTED_FLOATS = 38, 32
 """Of a Gaussian with colours of degree 2; and beside it in each view: colours, their basis, the projection, sorting."""
 _STEREO_SPLATS = 3 * 16384
 """Gaussians of a scene by stereo: of so many key frames, each of so many at most."""
-
-
 _KEYS, _SPLATS, _SPLAT_BYTES = 5, 800_000, 64
 """Key frames that S_recon redraws; Gaussians of a scene at most and bytes of one, where they are built from depth."""
 _REDRAW, _LPIPS, _POINTS, _STEREO = 0.2e-6, 1.2e-6, 0.6e-6, 0.1

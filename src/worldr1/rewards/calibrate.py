@@ -15,7 +15,7 @@ from worldr1.camera.language import MOVES
 from worldr1.camera.metrics import rotation_geodesic
 from worldr1.camera.trajectory import Trajectory
 from worldr1.recipes import load_recipe
-from worldr1.recipes.settings import RewardSettings
+from worldr1.recipes.reward import RewardSettings
 from worldr1.reconstruction.types import Reconstruction, Reconstructor
 from worldr1.rewards.compose import weighted_sum
 from worldr1.rewards.recon import ReconReward

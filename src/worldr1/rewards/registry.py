@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from worldr1.recipes.settings import JudgeSettings, RewardSettings
+from worldr1.recipes.reward import JudgeSettings, RewardSettings
 from worldr1.recipes.weights import place_of
 from worldr1.reconstruction.types import Reconstructor
 from worldr1.rewards.compose import RewardComposer
@@ -107,12 +107,11 @@ def _meta(settings: RewardSettings, device: torch.device) -> Reward:
 
 
 def _recon(settings: RewardSettings, device: torch.device) -> Reward:
-    from worldr1.rewards.lpips import Lpips
-
     if settings.recon_from == "gaussians":
         from worldr1.rewards.rerender import RerenderReward
 
         return RerenderReward(device=device)
+    from worldr1.rewards.lpips import Lpips
     from worldr1.rewards.recon import ReconReward
 
     return ReconReward(

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from worldr1.reconstruction.types import Reconstruction
+from worldr1.reconstruction.types import Reconstruction, all_finite
 from worldr1.rewards.lpips import Lpips
 from worldr1.rewards.types import Sample, require_reconstructions
 from worldr1.splats.render import render
 
 FRAMES_AT_ONCE = 8
 SPLATS_AT_ONCE = 2**24
+"""Views times Gaussians that are drawn together."""
 
 
 class RerenderReward:
@@ -68,5 +69,4 @@ class RerenderReward:
 
 
 def _usable(sample: Sample, scene: Reconstruction) -> bool:
-    finite = all(bool(torch.isfinite(value).all()) for value in (sample.video, scene.c2w, scene.intrinsics))
-    return finite and len(scene.splats) > 0
+    return len(scene.splats) > 0 and all(map(all_finite, (sample.video, scene.c2w, scene.intrinsics)))

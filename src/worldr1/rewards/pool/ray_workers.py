@@ -14,7 +14,7 @@ import torch
 
 from worldr1.camera.trajectory import Trajectory
 from worldr1.recipes.pool import PoolSettings, WorkerSettings
-from worldr1.recipes.settings import RewardSettings
+from worldr1.recipes.reward import RewardSettings
 from worldr1.rewards.pool.dispatcher import Dispatcher, Limits
 from worldr1.rewards.pool.messages import Answered, Died, Event, Failed, Ready, Request
 from worldr1.rewards.pool.pool import Group, RewardPool
