@@ -65,6 +65,8 @@ def wrap_noise(
         warped = transport_sequential(_fine_flows(trajectory, shape, depth, upscale), shape, seed, upscale)
     else:
         raise ValueError(f'law is {law!r}; it must be "canonical" or "sequential".')
+    if strength == 1.0:
+        return torch.from_numpy(warped)
     fresh = noise_stream(seed, 3).standard_normal((frames, channels, height, width), dtype=np.float32)
     return mix_noise(torch.from_numpy(warped), torch.from_numpy(fresh).transpose(0, 1), strength)
 

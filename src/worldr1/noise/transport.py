@@ -12,10 +12,12 @@ are independent. The laws differ in how frames depend on one another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
 
 import numpy as np
-from numba import njit, prange
+from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -54,15 +56,16 @@ def transport_canonical(
     rows, columns = height * upscale, width * upscale
     boxes = np.stack([_view_box(matrix, height, width, upscale) for matrix in homographies])
     top, left = min(int(boxes[:, 0].min()), 0), min(int(boxes[:, 2].min()), 0)
-    bottom, right = max(int(boxes[:, 1].max()), rows), max(int(boxes[:, 3].max()), columns)
-    grid = noise_stream(seed, 1).standard_normal((bottom - top, right - left, channels), dtype=np.float32)
-    inner = noise_stream(seed, 0).standard_normal((rows, columns, channels), dtype=np.float32)
-    grid[-top : rows - top, -left : columns - left] = inner
-    fresh = noise_stream(seed, 2).standard_normal((frames, height, width, channels), dtype=np.float32)
-    points = noise_stream(seed, 4).random((*grid.shape[:2], 2), dtype=np.float32)
-    to_latent = homographies @ np.diag([1.0 / upscale, 1.0 / upscale, 1.0])
-    _gather_views(grid, points, top, left, np.ascontiguousarray(to_latent), boxes, fresh)
-    return np.ascontiguousarray(fresh.transpose(3, 0, 1, 2))
+    size = max(int(boxes[:, 1].max()), rows) - top, max(int(boxes[:, 3].max()), columns) - left
+    grid, points = _white_plane(seed, (top, left), size, (rows, columns, channels))
+    to_latent = np.ascontiguousarray(homographies @ np.diag([1.0 / upscale, 1.0 / upscale, 1.0]))
+    sums, count = np.zeros((frames, height, width, channels), np.float32), np.zeros((frames, height, width), np.int32)
+    parts = min(get_num_threads(), frames)
+    _gather_views(grid, points, top, left, to_latent, boxes, parts, sums, count)
+    if not count.all():
+        fresh = _normals(seed, 2, sums.shape)
+        sums[count == 0] = fresh[count == 0]
+    return np.ascontiguousarray(sums.transpose(3, 0, 1, 2))
 
 
 def transport_sequential(
@@ -95,24 +98,20 @@ def transport_sequential(
     """
     channels, frames, height, width = shape
     rows, columns = height * upscale, width * upscale
-    cells = rows * columns
+    cells, wanted = rows * columns, (frames - 1) * steps
     noise = np.empty((2 * cells, channels), np.float32)
     noise_stream(seed, 0).standard_normal(out=noise[:cells], dtype=np.float32)
     places, other_places = np.arange(cells, dtype=np.int32), np.empty(cells, np.int32)
     weight, other_weight = np.ones(cells, np.float32), np.empty(cells, np.float32)
     free, free_count = np.empty(2 * cells, np.int32), cells
     free[:cells] = np.arange(2 * cells - 1, cells - 1, -1)
-    links = tuple(np.empty(cells, np.int32) for _ in range(5))
-    fresh, scale = noise_stream(seed, 1), np.float32(1.0)
+    scale = np.float32(1.0)
     out = np.empty((channels, frames, height, width), np.float32)
     _pool(noise, places, upscale, out[:, 0])
     done = 0
-    for flow in flows:
-        _check_flow(flow, rows, columns)
-        if done == (frames - 1) * steps:
-            raise ValueError(f"More than {done} flows were given for {frames} frames.")
-        unknown, needed = _link(np.ascontiguousarray(flow, np.float32), *links)
-        draws = fresh.standard_normal((needed, channels), dtype=np.float32)
+    for links, unknown, draws in _ahead(_linked(flows, rows, columns, noise_stream(seed, 1), channels)):
+        if done == wanted:
+            raise ValueError(f"More than {wanted} flows were given for {frames} frames.")
         weights = (weight, other_weight, scale, np.float32(_FRESH_WEIGHT))
         free_count, total = _move(noise, places, other_places, weights, free, free_count, links, draws, unknown)
         places, other_places, weight, other_weight = other_places, places, other_weight, weight
@@ -120,9 +119,71 @@ def transport_sequential(
         done += 1
         if done % steps == 0:
             _pool(noise, places, upscale, out[:, done // steps])
-    if done < (frames - 1) * steps:
-        raise ValueError(f"{done} flows were given for {frames} frames; {(frames - 1) * steps} are needed.")
+    if done < wanted:
+        raise ValueError(f"{done} flows were given for {frames} frames; {wanted} are needed.")
     return out
+
+
+def _white_plane(
+    seed: int, corner: tuple[int, int], size: tuple[int, int], view: tuple[int, int, int]
+) -> tuple[Array, Array]:
+    """Noise ``[*size, C]`` of the fine cells from ``corner`` on, and a random point ``[*size, 2]`` in each.
+
+    The first view, ``(rows, columns, C)`` from (0, 0) on, and what lies above, below, left and right of it are drawn
+    from streams of their own, in threads.
+    """
+    grid, points = np.empty((*size, view[2]), np.float32), np.empty((*size, 2), np.float32)
+    top, left, bottom, right = -corner[0], -corner[1], view[0] - corner[0], view[1] - corner[1]
+    areas = {
+        0: grid[top:bottom, left:right],
+        1: grid[:top],
+        5: grid[bottom:],
+        6: grid[top:bottom, :left],
+        7: grid[top:bottom, right:],
+    }
+
+    def draw(stream: int) -> None:
+        areas[stream][:] = _normals(seed, stream, areas[stream].shape)
+
+    with ThreadPoolExecutor(get_num_threads()) as workers:
+        drawn = [workers.submit(draw, stream) for stream in areas]
+        noise_stream(seed, 4).random(out=points, dtype=np.float32)
+        for one in drawn:
+            one.result()
+    return grid, points
+
+
+def _normals(seed: int, stream: int, shape: tuple[int, ...]) -> Array:
+    return noise_stream(seed, stream).standard_normal(shape, dtype=np.float32)
+
+
+Linked = tuple[tuple[NDArray[np.int32], ...], int, Array]
+
+
+def _linked(
+    flows: Iterable[Array], rows: int, columns: int, fresh: np.random.Generator, channels: int
+) -> Iterator[Linked]:
+    """Who goes where by each flow, the number of unknown sources, and the draws that the step needs.
+
+    None of it depends on the noise. Links stay as they are until the next but one is asked for.
+    """
+    buffers = [tuple(np.empty(rows * columns, np.int32) for _ in range(5)) for _ in range(2)]
+    for flow, links in zip(flows, cycle(buffers), strict=False):
+        _check_flow(flow, rows, columns)
+        unknown, needed = _link(np.ascontiguousarray(flow, np.float32), *links)
+        yield links, unknown, fresh.standard_normal((needed, channels), dtype=np.float32)
+
+
+def _ahead(items: Iterator[Linked]) -> Iterator[Linked]:
+    """The items, each made in a thread of its own while the one before is used, where there is more than one thread."""
+    if get_num_threads() == 1:
+        yield from items
+        return
+    with ThreadPoolExecutor(1) as worker:
+        following = worker.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = worker.submit(next, items, None)
+            yield item
 
 
 def _check_flow(flow: Array, rows: int, columns: int) -> None:
@@ -146,42 +207,56 @@ def _view_box(matrix: NDArray[np.float64], height: int, width: int, upscale: int
 
 
 @njit(parallel=True, fastmath=True, cache=True)  # type: ignore[untyped-decorator]
-def _gather_views(grid, points, top, left, to_latent, boxes, out):  # type: ignore[no-untyped-def]
-    """Overwrite the fresh noise ``out`` ``[T, H, W, C]`` wherever the white ``grid`` reaches; frames in parallel."""
+def _gather_views(grid, points, top, left, to_latent, boxes, parts, out, count):  # type: ignore[no-untyped-def]
+    """Noise ``out`` ``[T, H, W, C]``, zero at first, wherever the white ``grid`` reaches, and how many points did.
+
+    As many frames as there are ``parts`` in parallel; a row of the grid is read once for all frames of a part.
+    """
     frames, height, width, channels = out.shape
-    for frame in prange(frames):
-        matrix = to_latent[frame]
-        sums = np.zeros((height, width, channels), np.float32)
-        count = np.zeros((height, width), np.int64)
-        for row in range(boxes[frame, 0], boxes[frame, 1]):
-            for column in range(boxes[frame, 2], boxes[frame, 3]):
-                u = column + points[row - top, column - left, 0]
-                v = row + points[row - top, column - left, 1]
-                depth = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
-                if depth <= 1e-6:
+    for part in prange(parts):
+        landed = np.empty(grid.shape[1], np.int32)
+        for row in range(top, top + grid.shape[0]):
+            for frame in range(part, frames, parts):
+                if row < boxes[frame, 0] or row >= boxes[frame, 1]:
                     continue
-                x = (matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]) / depth
-                y = (matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]) / depth
-                if x < 0.0 or y < 0.0 or x >= width or y >= height:
-                    continue
-                j, i = int(y), int(x)
-                count[j, i] += 1
-                for channel in range(channels):
-                    sums[j, i, channel] += grid[row - top, column - left, channel]
-        for j in range(height):
-            for i in range(width):
-                if count[j, i] > 0:
-                    scale = np.float32(1.0 / np.sqrt(count[j, i]))
-                    for channel in range(channels):
-                        out[frame, j, i, channel] = sums[j, i, channel] * scale
+                first, stop = boxes[frame, 2] - left, boxes[frame, 3] - left
+                _land(to_latent[frame], points[row - top], row, left, first, stop, height, width, landed)
+                sums, counts = out[frame].reshape(height * width, channels), count[frame].reshape(height * width)
+                for column in range(first, stop):
+                    cell = landed[column]
+                    if cell >= 0:
+                        counts[cell] += 1
+                        for channel in range(channels):
+                            sums[cell, channel] += grid[row - top, column, channel]
+        for frame in range(part, frames, parts):
+            for j in range(height):
+                for i in range(width):
+                    if count[frame, j, i] > 0:
+                        scale = np.float32(1.0 / np.sqrt(count[frame, j, i]))
+                        for channel in range(channels):
+                            out[frame, j, i, channel] *= scale
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, cache=True)  # type: ignore[untyped-decorator]
+def _land(matrix, points, row, left, first, stop, height, width, landed):  # type: ignore[no-untyped-def]
+    """The latent cell ``landed[first:stop]`` in which each point of a row of the grid lands, -1 for none."""
+    for column in range(first, stop):
+        u, v = left + column + np.float64(points[column, 0]), row + np.float64(points[column, 1])
+        depth = matrix[2, 0] * u + matrix[2, 1] * v + matrix[2, 2]
+        over = 1.0 / (depth if depth > 1e-6 else 1.0)
+        x = (matrix[0, 0] * u + matrix[0, 1] * v + matrix[0, 2]) * over
+        y = (matrix[1, 0] * u + matrix[1, 1] * v + matrix[1, 2]) * over
+        inside = (depth > 1e-6) & (x >= 0.0) & (y >= 0.0) & (x < width) & (y < height)
+        cell = np.int32(y if inside else 0.0) * width + np.int32(x if inside else 0.0)
+        landed[column] = cell if inside else -1
+
+
+@njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
 def _pool(noise, places, upscale, out):  # type: ignore[no-untyped-def]
     """Latents ``out`` ``[C, H, W]`` of the fine noise at ``places`` ``[H*upscale * W*upscale]``."""
     channels, height, width = out.shape
     columns = width * upscale
-    for row in range(height):
+    for row in prange(height):
         sums = np.zeros((width, channels), np.float32)
         for fine in range(row * upscale, (row + 1) * upscale):
             for column in range(columns):
@@ -193,7 +268,7 @@ def _pool(noise, places, upscale, out):  # type: ignore[no-untyped-def]
                 out[channel, row, column] = sums[column, channel] / np.float32(upscale)
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _link(flow, target, landed, next_landed, parts, next_part):  # type: ignore[no-untyped-def]
     """Who goes where: per cell its target, per target the chain of cells that land on it, per cell the chain of bare
     targets that split it (-2 for a bare target whose source is unknown). Returns the number of these, and how many
@@ -229,7 +304,7 @@ def _link(flow, target, landed, next_landed, parts, next_part):  # type: ignore[
     return unknown, unknown + shared
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _move(noise, places, moved_places, weights, free, free_count, links, draws, unknown):  # type: ignore[no-untyped-def]
     """Places and weights of the next frame, and its noise ``[2 N, C]`` in place.
 
