@@ -135,16 +135,17 @@ def test_bands_change_nothing() -> None:
     none = np.zeros(1, np.int64)
     jobs = Jobs(none, none + len(gaussians), none, none - 1, se3.invert(pose), INTRINSICS[None], 70, 61)
     arrays = [getattr(gaussians, name).numpy() for name in NAMES]
-    source = np.zeros(len(gaussians), np.int64)
+    reach = np.full(len(gaussians), 4.0, np.float32)
+    scene = (*arrays[:4], reach, arrays[4], np.zeros(len(gaussians), np.int64))
     d_image = torch.randn(1, 70, 61, 5, generator=torch.Generator().manual_seed(0)).numpy()
     images, gradients = [], []
     for bands in (1, 2, 5):
         image, last = np.empty((1, 70, 61, 5), np.float32), np.empty((1, 70, 61), np.int32)
-        kernel.forward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, 0, bands)
+        kernel.forward(scene, jobs.table(), jobs.views(), bands, image, last, 0, bands)
         parts = np.zeros((bands * len(gaussians), D_COUNT), np.float32)
         rows = np.arange(bands) * len(gaussians)
         span = (0, bands)
-        kernel.backward(*arrays, source, jobs.table(), jobs.views(), bands, image, last, *span, d_image, rows, parts)
+        kernel.backward(scene, jobs.table(), jobs.views(), bands, image, last, *span, d_image, rows, parts)
         images.append(image)
         gradients.append(parts.reshape(bands, len(gaussians), -1).astype(np.float64).sum(0))
     for image, gradient in zip(images[1:], gradients[1:], strict=True):

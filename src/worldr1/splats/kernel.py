@@ -21,23 +21,21 @@ import numpy as np
 from numba import njit
 
 from worldr1.splats import kernel_layout, kernel_order, kernel_projection, kernel_tiles
-from worldr1.splats.kernel_layout import COUNT, FAST, START, TILE_X, TILE_Y, Z, f4
+from worldr1.splats.kernel_layout import COUNT, FAST, SPLAT, START, TILE_X, TILE_Y, Z, f4
 from worldr1.splats.kernel_order import band_of, bin_tiles, depth_order
 from worldr1.splats.kernel_projection import project, project_backward
 from worldr1.splats.kernel_tiles import composite, composite_backward
 
 
 @njit(forceinline=True)
-def _prepare(means, scales, quats, opacities, colors, source, job, v, width, height, band):
-    """Visible Gaussians of one item in depth order, and their tiles: splats, rect, index, offset, ids."""
+def _prepare(scene, job, v, width, height, band):
+    """Visible Gaussians of one item, and those of each tile in depth order: splats, rect, index, offset, ids."""
     count = job[COUNT]
-    splats, rect, index = np.empty((count, 10), f4), np.empty((count, 4), np.int32), np.empty(count, np.int64)
-    kept = project(means, scales, quats, opacities, colors, source, job, v, width, height, band, splats, rect, index)
-    order = depth_order(splats[:kept, Z].copy())
-    splats, rect, index = splats[order], rect[order], index[order]
+    splats, rect, index = np.empty((count, SPLAT), f4), np.empty((count, 4), np.int32), np.empty(count, np.int32)
+    kept = project(scene, job, v, width, height, band, splats, rect, index)
     tiles_x, tiles_y = (width + TILE_X - 1) // TILE_X, (band[1] - band[0] + TILE_Y - 1) // TILE_Y
-    offset, ids = bin_tiles(rect, band[0], tiles_x, tiles_y)
-    return splats, rect, index, offset, ids, tiles_x, tiles_y
+    offset, ids = bin_tiles(depth_order(splats[:kept, Z].copy()), rect, band[0], tiles_x, tiles_y)
+    return splats[:kept], rect, index, offset, ids, tiles_x, tiles_y
 
 
 def _sources() -> str:
@@ -52,12 +50,14 @@ def _sources() -> str:
 
 def _forward(sources: str):
     @njit(nogil=True, cache=True, fastmath=FAST)
-    def forward(means, scales, quats, opacities, colors, source, jobs, views, bands, image, last, first, stop):
+    def forward(scene, jobs, views, bands, image, last, first, stop):
         """Draws items first to stop (item = view * bands + band) of jobs [J,4], views [J,16] into image and last.
 
+        scene: means [N,3], scales [N,3], quats [N,4], opacities [N], reach [N], colors [R,3] and source [N] of all.
+
         image [J,H,W,5] holds RGB, sum of weight * z, transmittance; last [J,H,W], which `backward` needs, the rank in
-        its tile's list of the last Gaussian that a pixel took, -1 for none. Floats are float32; source [N] and jobs
-        int64.
+        its tile's list of the last Gaussian that a pixel took, -1 for none. Floats are float32, those of views
+        float64; source and jobs int64.
         """
         _key = sources
         height, width = image.shape[1], image.shape[2]
@@ -65,7 +65,7 @@ def _forward(sources: str):
             view = item // bands
             band = band_of(item, bands, height)
             splats, rect, _, offset, ids, tiles_x, tiles_y = _prepare(
-                means, scales, quats, opacities, colors, source, jobs[view], views[view], width, height, band
+                scene, jobs[view], views[view], width, height, band
             )
             for tile in range(tiles_x * tiles_y):
                 x0, y0 = (tile % tiles_x) * TILE_X, band[0] + (tile // tiles_x) * TILE_Y
@@ -77,24 +77,7 @@ def _forward(sources: str):
 
 def _backward(sources: str):
     @njit(nogil=True, cache=True, fastmath=FAST)
-    def backward(
-        means,
-        scales,
-        quats,
-        opacities,
-        colors,
-        source,
-        jobs,
-        views,
-        bands,
-        image,
-        last,
-        first,
-        stop,
-        d_image,
-        rows,
-        parts,
-    ):
+    def backward(scene, jobs, views, bands, image, last, first, stop, d_image, rows, parts):
         """Gradient of `forward` item by item: parts[rows[item] + j], zero at first, is that of its job's j-th Gaussian.
 
         d_image [J,H,W,5] is the gradient of image; rows [J * bands] int64; parts [R,14] by the columns D_*.
@@ -105,7 +88,7 @@ def _backward(sources: str):
             view = item // bands
             band = band_of(item, bands, height)
             splats, rect, index, offset, ids, tiles_x, tiles_y = _prepare(
-                means, scales, quats, opacities, colors, source, jobs[view], views[view], width, height, band
+                scene, jobs[view], views[view], width, height, band
             )
             d_splats = np.zeros(splats.shape, f4)
             for tile in range(tiles_x * tiles_y):
@@ -116,9 +99,7 @@ def _backward(sources: str):
                 )
             for k in range(len(splats)):
                 row = rows[item] + index[k] - jobs[view, START]
-                project_backward(
-                    means, scales, quats, index[k], views[view], width, height, splats[k], d_splats[k], parts[row]
-                )
+                project_backward(scene, index[k], views[view], width, height, splats[k], d_splats[k], parts[row])
 
     return backward
 

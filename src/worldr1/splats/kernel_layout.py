@@ -11,18 +11,23 @@ import numpy as np
 f4 = np.float32
 ZERO, HALF, ONE, TWO = f4(0), f4(0.5), f4(1), f4(2)
 TILE_X, TILE_Y = 8, 16
-NEAR = f4(0.01)
-BLUR = f4(0.3)
+NEAR = 0.01
+BLUR = 0.3
 MAX_ALPHA = f4(0.99)
 MIN_ALPHA = f4(1 / 255)
 MIN_TRANSMITTANCE = f4(1e-4)
 MAX_POWER = f4(8)
-FAR_PIXELS = f4(1e6)
+FAR_PIXELS = 1e6
 # Floating-point freedoms that let loops vectorise; not "nnan" or "ninf", so that comparisons still catch bad values.
 FAST = {"reassoc", "contract", "arcp", "nsz", "afn"}
 
-# Columns of a projected Gaussian.
-MX, MY, QA, QB, QC, OP, Z, RED, GREEN, BLUE = range(10)
+# Columns of a projected Gaussian: whole and broken part of its centre in pixels, inverse screen covariance, ...
+MX, MY, PART_X, PART_Y, QA, QB, QC, OP, Z, RED, GREEN, BLUE, SPLAT = range(13)
+# Gaussians that are projected together, and where in one array each field of theirs begins: mean, scale, quaternion;
+# then, in their places, screen centre, depth and screen covariance.
+LANES = 64
+P_MEAN, P_SCALE, P_QUAT, P_FIELDS = 0, 3 * LANES, 6 * LANES, 10 * LANES
+P_X, P_Y, P_Z, P_00, P_01, P_11 = range(0, 6 * LANES, LANES)
 # Columns of a view: world-to-camera rotation and translation by rows (0..11), then fx, fy, cx, cy.
 FX, FY, CX, CY = 12, 13, 14, 15
 # Columns of a gradient row: means, scales, quats, opacity, colour.

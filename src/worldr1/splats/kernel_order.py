@@ -33,24 +33,30 @@ def depth_order(depth):
     return order
 
 
+@njit(inline="always")
+def _tiles(rect, i, top):
+    """Tiles x0, x1, y0, y1 that rectangle i of pixels meets."""
+    x0, x1, y0, y1 = rect[i, 0], rect[i, 1], rect[i, 2] - top, rect[i, 3] - top
+    return x0 // TILE_X, (x1 - 1) // TILE_X + 1, y0 // TILE_Y, (y1 - 1) // TILE_Y + 1
+
+
 @njit(forceinline=True)
-def bin_tiles(rect, top, tiles_x, tiles_y):
-    """Gaussians of each tile in depth order: offsets [tiles+1] into ids. rect must already be in depth order."""
-    spans = np.empty((len(rect), 4), np.int32)
+def bin_tiles(order, rect, top, tiles_x, tiles_y):
+    """Gaussians of each tile in the given order: offsets [tiles+1] into ids."""
     offset = np.zeros(tiles_x * tiles_y + 1, np.int64)
-    for k in range(len(rect)):
-        spans[k, 0], spans[k, 1] = rect[k, 0] // TILE_X, (rect[k, 1] - 1) // TILE_X + 1
-        spans[k, 2], spans[k, 3] = (rect[k, 2] - top) // TILE_Y, (rect[k, 3] - 1 - top) // TILE_Y + 1
-        for ty in range(spans[k, 2], spans[k, 3]):
-            for tx in range(spans[k, 0], spans[k, 1]):
+    for i in range(len(order)):
+        x0, x1, y0, y1 = _tiles(rect, i, top)
+        for ty in range(y0, y1):
+            for tx in range(x0, x1):
                 offset[ty * tiles_x + tx + 1] += 1
     for tile in range(tiles_x * tiles_y):
         offset[tile + 1] += offset[tile]
     ids, place = np.empty(offset[-1], np.int32), offset.copy()
-    for k in range(len(rect)):
-        for ty in range(spans[k, 2], spans[k, 3]):
-            for tx in range(spans[k, 0], spans[k, 1]):
-                ids[place[ty * tiles_x + tx]] = k
+    for i in order:
+        x0, x1, y0, y1 = _tiles(rect, i, top)
+        for ty in range(y0, y1):
+            for tx in range(x0, x1):
+                ids[place[ty * tiles_x + tx]] = i
                 place[ty * tiles_x + tx] += 1
     return offset, ids
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 from worldr1.splats.kernel_layout import (
@@ -27,12 +28,23 @@ from worldr1.splats.kernel_layout import (
     FY,
     GREEN,
     HALF,
-    MIN_ALPHA,
+    LANES,
     MX,
     MY,
     NEAR,
-    ONE,
     OP,
+    P_00,
+    P_01,
+    P_11,
+    P_FIELDS,
+    P_MEAN,
+    P_QUAT,
+    P_SCALE,
+    P_X,
+    P_Y,
+    P_Z,
+    PART_X,
+    PART_Y,
     QA,
     QB,
     QC,
@@ -46,19 +58,18 @@ from worldr1.splats.kernel_layout import (
 
 
 @njit(inline="always", fastmath=FAST)
-def _rotation(q, i):
-    """Rotation matrix by rows of quaternion q[i], then the unit quaternion and 1/length."""
-    n = ONE / math.sqrt(max(q[i, 0] * q[i, 0] + q[i, 1] * q[i, 1] + q[i, 2] * q[i, 2] + q[i, 3] * q[i, 3], f4(1e-24)))
-    w, x, y, z = q[i, 0] * n, q[i, 1] * n, q[i, 2] * n, q[i, 3] * n
-    first = (ONE - TWO * (y * y + z * z), TWO * (x * y - w * z), TWO * (x * z + w * y))
-    second = (TWO * (x * y + w * z), ONE - TWO * (x * x + z * z), TWO * (y * z - w * x))
-    third = (TWO * (x * z - w * y), TWO * (y * z + w * x), ONE - TWO * (x * x + y * y))
+def _rotation(w, x, y, z):
+    """Rotation matrix of a quaternion by rows, then the unit quaternion and 1/length."""
+    n = 1.0 / math.sqrt(max(w * w + x * x + y * y + z * z, 1e-24))
+    w, x, y, z = w * n, x * n, y * n, z * n
+    first = (1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - w * z), 2.0 * (x * z + w * y))
+    second = (2.0 * (x * y + w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - w * x))
+    third = (2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y))
     return first + second + third, w, x, y, z, n
 
 
 @njit(inline="always", fastmath=FAST)
-def _camera_point(v, means, i):
-    x, y, z = means[i, 0], means[i, 1], means[i, 2]
+def _camera_point(v, x, y, z):
     return (
         v[0] * x + v[1] * y + v[2] * z + v[3],
         v[4] * x + v[5] * y + v[6] * z + v[7],
@@ -67,78 +78,108 @@ def _camera_point(v, means, i):
 
 
 @njit(inline="always", fastmath=FAST)
-def _jacobian(v, x, y, z, width, height):
-    """d(screen)/d(camera point) as j00, j02, j11, j12, and 1 or 0 as x/z, y/z are free or clamped.
+def _limits(v, width, height):
+    """Least and most x/z, then y/z, for which the projection is linearised: 15% of the image beyond its borders, as
+    gsplat does."""
+    x, y = 0.15 * width, 0.15 * height
+    return (-v[CX] - x) / v[FX], (width + x - v[CX]) / v[FX], (-v[CY] - y) / v[FY], (height + y - v[CY]) / v[FY]
 
-    The ratios are clamped at 15% of the image beyond its borders, as gsplat does.
-    """
-    iz = ONE / z
+
+@njit(inline="always", fastmath=FAST)
+def _jacobian(fx, fy, limits, x, y, z):
+    """d(screen)/d(camera point) as j00, j02, j11, j12."""
+    iz = 1.0 / z
     rx, ry = x * iz, y * iz
-    margin_x, margin_y = f4(0.15) * f4(width) / v[FX], f4(0.15) * f4(height) / v[FY]
-    tx = min(max(rx, -v[CX] / v[FX] - margin_x), (f4(width) - v[CX]) / v[FX] + margin_x)
-    ty = min(max(ry, -v[CY] / v[FY] - margin_y), (f4(height) - v[CY]) / v[FY] + margin_y)
-    return v[FX] * iz, -v[FX] * tx * iz, v[FY] * iz, -v[FY] * ty * iz, f4(tx == rx), f4(ty == ry)
+    tx, ty = min(max(rx, limits[0]), limits[1]), min(max(ry, limits[2]), limits[3])
+    return fx * iz, -fx * tx * iz, fy * iz, -fy * ty * iz
+
+
+@njit(inline="always", error_model="numpy", fastmath=FAST)
+def _project_some(means, scales, quats, first, number, v, width, height, some):
+    """Screen centres, depths and screen covariances, in `some` [P_FIELDS], of up to LANES Gaussians from `first` on.
+
+    The second loop has no branches and meets one array only, so that it vectorises. It counts in float64, because a
+    centre 800 pixels away has float32 digits of 6e-5.
+    """
+    for j in range(number):
+        for c in range(3):
+            some[P_MEAN + c * LANES + j], some[P_SCALE + c * LANES + j] = means[first + j, c], scales[first + j, c]
+        for c in range(4):
+            some[P_QUAT + c * LANES + j] = quats[first + j, c]
+    limits, fx, fy, cx, cy = _limits(v, width, height), v[FX], v[FY], v[CX], v[CY]
+    for j in range(number):
+        x, y, z = _camera_point(v, some[P_MEAN + j], some[P_MEAN + LANES + j], some[P_MEAN + 2 * LANES + j])
+        j00, j02, j11, j12 = _jacobian(fx, fy, limits, x, y, z)
+        a0, a1, a2 = j00 * v[0] + j02 * v[8], j00 * v[1] + j02 * v[9], j00 * v[2] + j02 * v[10]
+        b0, b1, b2 = j11 * v[4] + j12 * v[8], j11 * v[5] + j12 * v[9], j11 * v[6] + j12 * v[10]
+        q0, q1 = some[P_QUAT + j], some[P_QUAT + LANES + j]
+        r, _, _, _, _, _ = _rotation(q0, q1, some[P_QUAT + 2 * LANES + j], some[P_QUAT + 3 * LANES + j])
+        s0, s1, s2 = some[P_SCALE + j], some[P_SCALE + LANES + j], some[P_SCALE + 2 * LANES + j]
+        u0, w0 = (a0 * r[0] + a1 * r[3] + a2 * r[6]) * s0, (b0 * r[0] + b1 * r[3] + b2 * r[6]) * s0
+        u1, w1 = (a0 * r[1] + a1 * r[4] + a2 * r[7]) * s1, (b0 * r[1] + b1 * r[4] + b2 * r[7]) * s1
+        u2, w2 = (a0 * r[2] + a1 * r[5] + a2 * r[8]) * s2, (b0 * r[2] + b1 * r[5] + b2 * r[8]) * s2
+        some[P_X + j], some[P_Y + j], some[P_Z + j] = j00 * x + cx, j11 * y + cy, z
+        some[P_00 + j] = BLUR + u0 * u0 + u1 * u1 + u2 * u2
+        some[P_01 + j] = u0 * w0 + u1 * w1 + u2 * w2
+        some[P_11 + j] = BLUR + w0 * w0 + w1 * w1 + w2 * w2
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def project(means, scales, quats, opacities, colors, source, job, v, width, height, band, out, rect, index):
+def project(scene, job, v, width, height, band, out, rect, index):
     """Projects the Gaussians of one job; keeps those that can reach rows band[0] to band[1]. Returns their number.
 
-    out [n,10] by the columns above; rect [n,4] pixels x0, x1, y0, y1; index [n] row in `means`.
+    out [n,SPLAT] by the columns of a projected Gaussian; rect [n,4] pixels x0, x1, y0, y1; index [n] row in `means`.
     """
-    kept = 0
-    for j in range(job[COUNT]):
-        i = job[START] + j
-        opacity = opacities[i]
-        if not opacity >= MIN_ALPHA or (job[EXCLUDE] >= 0 and source[i] == job[EXCLUDE]):
-            continue
-        x, y, z = _camera_point(v, means, i)
-        if not z > NEAR:
-            continue
-        mx, my = v[FX] * x / z + v[CX], v[FY] * y / z + v[CY]
-        if not (abs(mx) < FAR_PIXELS and abs(my) < FAR_PIXELS):
-            continue
-        j00, j02, j11, j12, _, _ = _jacobian(v, x, y, z, width, height)
-        rot = _rotation(quats, i)[0]
-        c00, c01, c11 = BLUR, ZERO, BLUR
-        for k in range(3):
-            m0, m1, m2 = rot[k] * scales[i, k], rot[3 + k] * scales[i, k], rot[6 + k] * scales[i, k]
-            u2 = v[8] * m0 + v[9] * m1 + v[10] * m2
-            a0 = j00 * (v[0] * m0 + v[1] * m1 + v[2] * m2) + j02 * u2
-            a1 = j11 * (v[4] * m0 + v[5] * m1 + v[6] * m2) + j12 * u2
-            c00, c01, c11 = c00 + a0 * a0, c01 + a0 * a1, c11 + a1 * a1
-        det = c00 * c11 - c01 * c01
-        reach = math.sqrt(TWO * math.log(opacity / MIN_ALPHA)) + f4(1e-3)
-        rx, ry = min(reach * math.sqrt(c00), FAR_PIXELS), min(reach * math.sqrt(c11), FAR_PIXELS)
-        x0, x1 = max(math.floor(mx - rx - HALF), 0), min(math.ceil(mx + rx - HALF) + 1, width)
-        y0, y1 = max(math.floor(my - ry - HALF), band[0]), min(math.ceil(my + ry - HALF) + 1, band[1])
-        if x1 <= x0 or y1 <= y0 or not det > ZERO:
-            continue
-        row, box = out[kept], rect[kept]
-        row[MX], row[MY], row[OP], row[Z] = mx, my, opacity, z
-        row[QA], row[QB], row[QC] = c11 / det, -c01 / det, c00 / det
-        color = job[COLOR_START] + j
-        row[RED], row[GREEN], row[BLUE] = colors[color, 0], colors[color, 1], colors[color, 2]
-        box[0], box[1], box[2], box[3] = x0, x1, y0, y1
-        index[kept] = i
-        kept += 1
+    means, scales, quats, opacities, reach, colors, source = scene
+    kept, some = 0, np.empty(P_FIELDS)
+    for start in range(0, job[COUNT], LANES):
+        number = min(LANES, job[COUNT] - start)
+        _project_some(means, scales, quats, job[START] + start, number, v, width, height, some)
+        for j in range(number):
+            i = job[START] + start + j
+            mx, my = some[P_X + j], some[P_Y + j]
+            if not (reach[i] > ZERO and some[P_Z + j] > NEAR and abs(mx) < FAR_PIXELS and abs(my) < FAR_PIXELS):
+                continue
+            if job[EXCLUDE] >= 0 and source[i] == job[EXCLUDE]:
+                continue
+            c00, c01, c11 = some[P_00 + j], some[P_01 + j], some[P_11 + j]
+            rx, ry = min(reach[i] * math.sqrt(c00), FAR_PIXELS), min(reach[i] * math.sqrt(c11), FAR_PIXELS)
+            x0, x1 = max(math.floor(mx - rx - 0.5), 0), min(math.ceil(mx + rx - 0.5) + 1, width)
+            y0, y1 = max(math.floor(my - ry - 0.5), band[0]), min(math.ceil(my + ry - 0.5) + 1, band[1])
+            det = c00 * c11 - c01 * c01
+            if x1 <= x0 or y1 <= y0 or not det > 0.0:
+                continue
+            row, box, color = out[kept], rect[kept], job[COLOR_START] + start + j
+            row[MX], row[MY] = math.floor(mx), math.floor(my)
+            row[PART_X], row[PART_Y] = mx - math.floor(mx), my - math.floor(my)
+            row[OP], row[Z] = opacities[i], some[P_Z + j]
+            row[QA], row[QB], row[QC] = c11 / det, -c01 / det, c00 / det
+            row[RED], row[GREEN], row[BLUE] = colors[color, 0], colors[color, 1], colors[color, 2]
+            box[0], box[1], box[2], box[3] = x0, x1, y0, y1
+            index[kept] = i
+            kept += 1
     return kept
 
 
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def project_backward(means, scales, quats, i, v, width, height, splat, d, out):
-    """Gradient row `out` [14] of Gaussian i from the gradient d [10] of its projection `splat` [10]."""
+def project_backward(scene, i, v, width, height, splat, d, out):
+    """Gradient row `out` [14] of Gaussian i from the gradient d [SPLAT] of its projection `splat` [SPLAT]."""
+    means, scales, quats = scene[:3]
     # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.
     qa, qb, qc, half = splat[QA], splat[QB], splat[QC], HALF * d[QB]
     p00, p01 = qa * d[QA] + qb * half, qa * half + qb * d[QC]
     p10, p11 = qb * d[QA] + qc * half, qb * half + qc * d[QC]
     d00, d01, d11 = -(p00 * qa + p01 * qb), -(p00 * qb + p01 * qc), -(p10 * qb + p11 * qc)
     # Covariance = A A^T with A = J W R S, column by column.
-    x, y, z = _camera_point(v, means, i)
-    iz = ONE / z
+    x, y, z = _camera_point(v, means[i, 0], means[i, 1], means[i, 2])
+    iz = 1.0 / z
     rx, ry = x * iz, y * iz
-    j00, j02, j11, j12, free_x, free_y = _jacobian(v, x, y, z, width, height)
-    rot, qw, qx, qy, qz, n = _rotation(quats, i)
+    limits = _limits(v, width, height)
+    j00, j02, j11, j12 = _jacobian(v[FX], v[FY], limits, x, y, z)
+    free_x, free_y = f4(limits[0] <= rx <= limits[1]), f4(limits[2] <= ry <= limits[3])
+    rot, qw, qx, qy, qz, n = _rotation(
+        np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
+    )
     dj00, dj02, dj11, dj12 = ZERO, ZERO, ZERO, ZERO
     gw, gx, gy, gz = ZERO, ZERO, ZERO, ZERO
     for k in range(3):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from worldr1.splats import kernel
-from worldr1.splats.kernel_layout import COUNT, D_COLOR, D_COUNT, TILE_Y
+from worldr1.splats.kernel_layout import COUNT, D_COLOR, D_COUNT, MIN_ALPHA, TILE_Y
 
-PIXELS_PER_BAND = 16384
+PIXELS_PER_BAND = 2048
 CHUNKS_PER_THREAD = 4
 
 
@@ -43,12 +43,19 @@ class Jobs:
         """Rows as the kernel wants them, [J,4] int64."""
         return np.stack([self.first, self.count, self.color_first, self.exclude], 1).astype(np.int64)
 
-    def views(self) -> NDArray[np.float32]:
-        """Views as the kernel wants them, [J,16] float32: three rows of w2c, then fx, fy, cx, cy."""
-        k = self.intrinsics.detach().double()
-        lens = torch.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], 1)
-        rows = torch.cat([self.w2c.detach().double()[:, :3].reshape(-1, 12), lens], 1)
-        return np.ascontiguousarray(rows.float().numpy())
+    def views(self) -> NDArray[np.float64]:
+        """Views as the kernel wants them, [J,16] float64: three rows of w2c, then fx, fy, cx, cy."""
+        w2c, lens = self.w2c.detach().double().numpy(), self.intrinsics.detach().double().numpy()
+        rows = np.empty((len(w2c), 16))
+        rows[:, :12] = w2c[:, :3].reshape(-1, 12)
+        rows[:, 12:14], rows[:, 14:] = lens[:, (0, 1), (0, 1)], lens[:, :2, 2]
+        return rows
+
+
+def _reach(opacities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Standard deviations from its centre at which each Gaussian falls below the least alpha, [M]; 0 if it is below."""
+    seen = opacities >= MIN_ALPHA
+    return np.where(seen, np.sqrt(2 * np.log(np.where(seen, opacities, MIN_ALPHA) / MIN_ALPHA)) + np.float32(1e-3), 0)
 
 
 def _array(value: Tensor) -> NDArray[np.float32]:
@@ -63,19 +70,34 @@ def _bands(jobs: Jobs) -> int:
 
 
 def _run(function: Callable[[int, int], None], items: int) -> None:
-    """Calls function(first, stop) over all items: here when one thread is enough, otherwise in several.
+    """Calls function(first, stop) over all items: in this thread and, where there are more, in threads beside it.
 
-    One thread starts none: on a busy machine every hand-over can cost a time slice, ten times a small picture.
+    Threads take the next piece when they have done one. Starting a thread costs less than handing work to a pool.
     """
     threads = min(torch.get_num_threads(), items)
-    if threads <= 1:
-        function(0, items)
-        return
-    chunks = min(items, CHUNKS_PER_THREAD * threads)
-    edges = [items * k // chunks for k in range(chunks + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(function, *edge) for edge in pairwise(edges)]:
-            done.result()
+    pieces = min(items, CHUNKS_PER_THREAD * threads) if threads > 1 else 1
+    todo = pairwise([items * k // pieces for k in range(pieces + 1)])
+    lock, failed = Lock(), []
+
+    def work() -> None:
+        try:
+            while True:
+                with lock:
+                    piece = next(todo, None)
+                if piece is None:
+                    return
+                function(*piece)
+        except BaseException as error:
+            failed.append(error)
+
+    helpers = [Thread(target=work, daemon=True) for _ in range(threads - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if failed:
+        raise failed[0]
 
 
 class _Rasterize(torch.autograd.Function):
@@ -90,11 +112,12 @@ class _Rasterize(torch.autograd.Function):
         source: NDArray[np.int64],
         jobs: Jobs,
     ) -> Tensor:
-        arrays = tuple(_array(value) for value in (means, scales, quats, opacities, colors))
+        drawn = tuple(_array(value) for value in (means, scales, quats, opacities))
         image = np.empty((len(jobs.first), jobs.height, jobs.width, 5), np.float32)
         last = np.empty(image.shape[:3], np.int32)
         bands = _bands(jobs)
-        request = (*arrays, source, jobs.table(), jobs.views(), bands, image, last)
+        scene = (*drawn, _reach(drawn[3]), _array(colors), source)
+        request = (scene, jobs.table(), jobs.views(), bands, image, last)
         draw: Callable[..., None] = kernel.forward
         _run(lambda first, stop: draw(*request, first, stop), len(image) * bands)
         ctx.request = request
@@ -103,7 +126,7 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_image: Tensor) -> tuple[Tensor | None, ...]:
-        means, colors, table, bands = ctx.request[0], ctx.request[4], ctx.request[6], ctx.request[8]
+        (means, *_, colors, _), table, bands = ctx.request[0], ctx.request[1], ctx.request[3]
         counts = np.repeat(table[:, COUNT], bands)
         rows = np.cumsum(counts) - counts
         parts = np.zeros((int(counts.sum()), D_COUNT), np.float32)

@@ -124,6 +124,11 @@ def rendering_of(color: Tensor, weighted_depth: Tensor, alpha: Tensor) -> Render
     return Rendering(color.movedim(-1, -3), weighted_depth / alpha.clamp_min(1e-10), alpha)
 
 
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """All parts one after another; a single one as it is, without a copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
 def _render_cpu(
     scenes: Sequence[Gaussians],
     c2w: Sequence[Tensor] | Tensor,
@@ -159,12 +164,12 @@ def _render_cpu(
     with_source = any(scene.source is not None for scene in scenes)
     source = [torch.full((len(s),), -2, dtype=torch.int64) if s.source is None else s.source for s in scenes]
     pixels = rasterize(
-        torch.cat([scene.means for scene in scenes]),
-        torch.cat([scene.scales for scene in scenes]),
-        torch.cat([scene.quats for scene in scenes]),
-        torch.cat([scene.opacities for scene in scenes]),
-        torch.cat(colors),
-        torch.cat(source) if with_source else None,
+        _joined([scene.means for scene in scenes]),
+        _joined([scene.scales for scene in scenes]),
+        _joined([scene.quats for scene in scenes]),
+        _joined([scene.opacities for scene in scenes]),
+        _joined(colors),
+        _joined(source) if with_source else None,
         jobs,
     )
     return [
