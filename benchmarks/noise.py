@@ -15,10 +15,12 @@ from benchmarks.peers.warp16 import Warp16
 from worldr1.camera.trajectory import Trajectory
 from worldr1.noise import flow_correlation, ideal_flow_correlation, wrap_noise
 from worldr1.noise.flow import next_positions, pixel_centres
+from worldr1.noise.inject import Law
 from worldr1.noise.transport import transport_sequential
 
 CHANNELS, UPSCALE = 16, 16
 MOVES = ("push in",)
+OUTWARDS = {"pull": ("pull out",), "pan": ("pan left",)}
 TOLERANCE = 0.02
 
 
@@ -29,6 +31,12 @@ def rows(setting: Setting) -> dict[str, Callable[[], Row]]:
     return {
         "noise_832x480x81": partial(_sequential, "noise_832x480x81", size, setting),
         "noise_832x480x81_canonical": partial(_wrapped, "noise_832x480x81_canonical", "canonical", size, setting),
+        **{
+            f"noise_832x480x81_canonical_{name}": partial(
+                _wrapped, f"noise_832x480x81_canonical_{name}", "canonical", size, setting, moves
+            )
+            for name, moves in OUTWARDS.items()
+        },
         "noise_832x480x81_latent_steps": partial(
             _wrapped, "noise_832x480x81_latent_steps", "sequential", size, setting
         ),
@@ -66,10 +74,10 @@ def _sequential(name: str, size: tuple[int, int, int], setting: Setting) -> Row:
     )
 
 
-def _wrapped(name: str, law: str, size: tuple[int, int, int], setting: Setting) -> Row:
+def _wrapped(name: str, law: Law, size: tuple[int, int, int], setting: Setting, moves: tuple[str, ...] = MOVES) -> Row:
     """What training calls, `wrap_noise`, with one step or view per latent frame."""
     height, width, frames = size
-    trajectory = Trajectory.from_moves(MOVES, frames)
+    trajectory = Trajectory.from_moves(moves, frames)
     shape = (CHANNELS, (frames - 1) // 4 + 1, height, width)
     device = setting.place.device
     pairs = paired(
@@ -92,7 +100,7 @@ def _wrapped(name: str, law: str, size: tuple[int, int, int], setting: Setting) 
     return Row(
         name,
         *(pairs.ours, pairs.peer, pairs.ratio, pairs.runs),
-        f"wrap_noise, {law}, 8x grid, latent frames only; the peer as in noise_832x480x81",
+        f"wrap_noise, {law}, {moves[0]}, 8x grid, latent frames only; the peer as in noise_832x480x81",
         *(pairs.peak_mb, pairs.peer_peak_mb),
         agreement=agreement,
         agrees=agrees,
