@@ -111,21 +111,26 @@ def _batch_of(parts: Parts, group_size: int) -> Batch:
     return training_batch(parts.prompts, 1, group_size, clip.frames, shape, recipe.noise, recipe.seed, 0)
 
 
-def _step(setting: Setting) -> Row:
-    """Seconds per video of a whole training step; the peer's from a share of its equal steps."""
-    parts, ours, settings = _parts(setting.quick), _group(setting.quick), NaiveSettings()
-    group = len(ours.batch.prompts)
+def naive_stages(quick: bool) -> dict[float, Callable[[], object]]:
+    """The naive loop's work for one video in stages, by how often a video needs them; its rate of learning is 0."""
+    parts, batch, settings = _parts(quick), _group(quick).batch, NaiveSettings()
     naive = NaiveTrainer(parts.policy, settings)
-    prompt, noise = ours.batch.prompts[0], ours.batch.noise[0]
+    prompt, noise = batch.prompts[0], batch.noise[0]
     optimiser = torch.optim.AdamW(parts.policy.trainable_parameters(), lr=0.0)
-    counted_steps = 1 if setting.quick else PEER_STEPS
-    states = naive.sample(prompt, noise, counted_steps)
-    one = Batch(ours.batch.prompts[:1], ours.batch.trajectories[:1], ours.batch.noise[:1])
-    shares = {
-        settings.steps / counted_steps: partial(naive.sample, prompt, noise, counted_steps),
-        settings.trained / counted_steps: partial(naive.update, prompt, states, 1.0, optimiser),
+    counted = 1 if quick else PEER_STEPS
+    states = naive.sample(prompt, noise, counted)
+    one = Batch(batch.prompts[:1], batch.trajectories[:1], batch.noise[:1])
+    return {
+        settings.steps / counted: partial(naive.sample, prompt, noise, counted),
+        settings.trained / counted: partial(naive.update, prompt, states, 1.0, optimiser),
         1.0: lambda: score(composer(), one, decode(parts.policy, states[-1])),
     }
+
+
+def _step(setting: Setting) -> Row:
+    """Seconds per video of a whole training step; the peer's from a share of its equal steps."""
+    ours, settings = _group(setting.quick), NaiveSettings()
+    group, shares = len(ours.batch.prompts), naive_stages(setting.quick)
     times = {share: timed(work)[0] for share, work in shares.items()}
     naive_video = sum(share * spent for share, spent in times.items())
     counted = sum(times.values())
@@ -140,7 +145,7 @@ def _step(setting: Setting) -> Row:
         "step_group_8",
         *(pairs.ours, pairs.peer, pairs.ratio, pairs.runs),
         f"seconds per video: rollout, decode, reward and update of a group of {group}; the peer one by one, "
-        f"{settings.steps} guided steps of which {settings.trained} are trained, {counted_steps} of each timed",
+        f"{settings.steps} guided steps of which {settings.trained} are trained, a few of each timed",
         *(pairs.peak_mb, pairs.peer_peak_mb),
     )
 

@@ -15,7 +15,7 @@ import numba
 import torch
 from rich.logging import RichHandler
 
-from benchmarks import noise, perceptual, reward, rollout, splats
+from benchmarks import noise, perceptual, reward, rollout, splats, to_half
 from benchmarks.machine import cpu_name
 from benchmarks.measure import Row, Setting
 from benchmarks.results import RESULTS, write
@@ -58,7 +58,7 @@ def _chosen(only: str | None, setting: Setting) -> dict[str, Callable[[], Row]]:
     Raises ValueError when no row has such a name.
     """
     every: dict[str, Callable[[], Row]] = {}
-    for room in (noise, splats, reward, perceptual, rollout):
+    for room in (noise, splats, reward, perceptual, rollout, to_half):
         every.update(room.rows(setting))
     if only is None:
         return every
