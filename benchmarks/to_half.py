@@ -20,7 +20,7 @@ from benchmarks.rollout import naive_stages
 from worldr1.recipes.files import load_recipe
 from worldr1.rl.run import RunDirectory
 
-SCHEDULE = {"total-steps": 24, "main-steps": 10, "dynamic-steps": 2}
+SCHEDULE = {"schedule.total-steps": 24, "schedule.main-steps": 10, "schedule.dynamic-steps": 2}
 HALF = 0.5
 _SMALL = (
     "--preserve.samples",
@@ -41,15 +41,15 @@ def rows(setting: Setting) -> dict[str, Callable[[], Row]]:
 
 def _to_half(setting: Setting) -> Row:
     """From the start of the command to its end, installation and evaluation not included."""
-    steps = 1 if setting.quick else SCHEDULE["total-steps"]
-    schedule = [text for name, value in SCHEDULE.items() for text in (f"--schedule.{name}", str(value))]
-    chosen = ["--schedule.total-steps", "1", *_SMALL] if setting.quick else schedule
+    changed = {**SCHEDULE, "schedule.total-steps": 1, **_SMALL} if setting.quick else SCHEDULE
+    chosen = [text for name, value in changed.items() for text in (f"--{name}", str(value))]
     extent = ("--prompts", "2", "--dynamic", "2") if setting.quick else ("--prompts", "128", "--dynamic", "64")
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         spent, _ = timed(lambda: _worldr1("train", "tiny", "--run", str(run), *chosen), clock=time.perf_counter)
         found: dict[str, Any] = json.loads(_worldr1("evaluate", str(run), "--json", "--fitted", "0", *extent))
         recipe = load_recipe(RunDirectory(run).recipe)
+    steps = recipe.schedule.total_steps
     videos = steps * recipe.schedule.groups * recipe.schedule.group_size
     naive = _naive_video(setting.quick) * videos
     low, high = found["ci95"]["gap_closed"]

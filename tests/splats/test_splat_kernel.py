@@ -30,8 +30,8 @@ def one_gaussian(depth: float, std: float, opacity: float, color: tuple[float, f
     )
 
 
-def channels(gaussians: Gaussians, c2w: Tensor, height: int, width: int) -> Tensor:
-    drawn = render(gaussians, c2w, INTRINSICS, height, width)
+def channels(gaussians: Gaussians, c2w: Tensor, height: int, width: int, antialiased: bool = False) -> Tensor:
+    drawn = render(gaussians, c2w, INTRINSICS, height, width, antialiased=antialiased)
     return torch.cat([drawn.image, (drawn.depth * drawn.alpha)[None], drawn.alpha[None]])
 
 
@@ -46,19 +46,34 @@ def test_pictures_match_the_float64_reference(height: int, width: int) -> None:
     assert (torch.cat(worst) > 1e-4).double().mean() <= 1e-4
 
 
+@pytest.mark.parametrize("antialiased", [False, True])
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_gradients_match_autograd_through_the_float64_reference(seed: int) -> None:
+def test_gradients_match_autograd_through_the_float64_reference(seed: int, antialiased: bool) -> None:
     base, c2w = random_gaussians(seed, count=250, big=(0.02, 0.06, 0.3)[seed]), camera(seed)
     single = [getattr(base, name).clone().requires_grad_() for name in NAMES]
     double = [value.detach().double().requires_grad_() for value in single]
     weight = torch.randn(5, 45, 61, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    (channels(Gaussians(*single), c2w, 45, 61) * weight.float()).sum().backward()
-    (reference.rasterize(*double, torch.linalg.inv(c2w), INTRINSICS.double(), 45, 61) * weight).sum().backward()
+    drawn = channels(Gaussians(*single), c2w, 45, 61, antialiased)
+    picture = reference.rasterize(*double, torch.linalg.inv(c2w), INTRINSICS.double(), 45, 61, antialiased)
+    torch.testing.assert_close(drawn.double(), picture, atol=1e-4, rtol=0)
+    (drawn * weight.float()).sum().backward()
+    (picture * weight).sum().backward()
     for name, ours, exact in zip(NAMES, single, double, strict=True):
         assert ours.grad is not None
         assert exact.grad is not None
         assert exact.grad.norm() > 0, name
         assert (ours.grad - exact.grad).norm() / exact.grad.norm() < 1e-4, name
+
+
+def test_antialiased_keeps_what_a_far_gaussian_covers() -> None:
+    """Far away the classic mode draws a Gaussian as wide as the blur; antialiased its light falls with the square."""
+    covered = {}
+    for depth in (20.0, 40.0):
+        small = one_gaussian(depth, 0.1, 0.9, (1.0, 1.0, 1.0))
+        for mode in (False, True):
+            covered[depth, mode] = float(render(small, torch.eye(4), INTRINSICS, 48, 64, antialiased=mode).alpha.sum())
+    assert covered[40.0, False] > 0.8 * covered[20.0, False]
+    assert covered[40.0, True] == pytest.approx(covered[20.0, True] / 4, rel=0.1)
 
 
 def test_gradient_at_the_clamped_edge_of_the_picture() -> None:

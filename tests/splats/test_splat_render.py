@@ -130,14 +130,16 @@ def test_the_gsplat_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def rasterization(
         means: Tensor, quats: Tensor, scales: Tensor, opacities: Tensor, colors: Tensor, viewmats: Tensor, Ks: Tensor,
-        width: int, height: int, render_mode: str, packed: bool,
+        width: int, height: int, render_mode: str, rasterize_mode: str, packed: bool,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:  # fmt: skip
         assert render_mode == "RGB+D"
         assert not packed
         pictures = []
         for i, (view, lens) in enumerate(zip(viewmats, Ks, strict=True)):
             rgb = colors if colors.ndim == 2 else colors[i]
-            pictures.append(reference.rasterize(means, scales, quats, opacities, rgb, view, lens, height, width))
+            fainter = rasterize_mode == "antialiased"
+            drawn = reference.rasterize(means, scales, quats, opacities, rgb, view, lens, height, width, fainter)
+            pictures.append(drawn)
         stacked = torch.stack(pictures).permute(0, 2, 3, 1)
         return stacked[..., :4], stacked[..., 4:], {}
 
@@ -146,8 +148,9 @@ def test_the_gsplat_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
     poses, excluded = torch.stack([camera(i) for i in range(4)]), torch.tensor([2, -1, 2, 0])
     for scene in (random_gaussians(0, 200), with_sh(random_gaussians(1, 100), 16)):
-        ours = render(scene, poses, INTRINSICS, 30, 40, excluded)
-        theirs = render_gsplat(scene, poses, INTRINSICS.expand(4, 3, 3), 30, 40, excluded)
+        fainter = scene.sh_degree is None
+        ours = render(scene, poses, INTRINSICS, 30, 40, excluded, fainter)
+        theirs = render_gsplat(scene, poses, INTRINSICS.expand(4, 3, 3), 30, 40, excluded, fainter)
         for got, want in zip(theirs, ours, strict=True):
             assert (got - want).abs().mean() < 1e-5
     monkeypatch.setitem(sys.modules, "gsplat", None)

@@ -22,7 +22,13 @@ def require_gsplat() -> None:
 
 
 def render_gsplat(
-    gaussians: Gaussians, c2w: Tensor, intrinsics: Tensor, height: int, width: int, excluded: Tensor
+    gaussians: Gaussians,
+    c2w: Tensor,
+    intrinsics: Tensor,
+    height: int,
+    width: int,
+    excluded: Tensor,
+    antialiased: bool = False,
 ) -> Rendering:
     """Views of one scene: c2w [V,4,4], intrinsics [V,3,3], excluded [V] source to leave out (-1: none).
 
@@ -51,6 +57,7 @@ def render_gsplat(
             width=width,
             height=height,
             render_mode="RGB+D",
+            rasterize_mode="antialiased" if antialiased else "classic",
             packed=False,
         )
         for k, view in enumerate(views.tolist()):

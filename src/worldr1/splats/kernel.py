@@ -51,7 +51,7 @@ def _sources() -> str:
 def _forward(sources: str):
     @njit(nogil=True, cache=True, fastmath=FAST)
     def forward(scene, jobs, views, bands, image, last, first, stop):
-        """Draws items first to stop (item = view * bands + band) of jobs [J,4], views [J,16] into image and last.
+        """Draws items first to stop (item = view * bands + band) of jobs [J,4], views [J,17] into image and last.
 
         scene: means [N,3], scales [N,3], quats [N,4], opacities [N], reach [N], colors [R,3] and source [N] of all.
 

@@ -22,6 +22,7 @@ from worldr1.splats.kernel_layout import (
     D_QUAT,
     D_SCALE,
     EXCLUDE,
+    FAINTER,
     FAR_PIXELS,
     FAST,
     FX,
@@ -29,6 +30,7 @@ from worldr1.splats.kernel_layout import (
     GREEN,
     HALF,
     LANES,
+    MIN_ALPHA,
     MX,
     MY,
     NEAR,
@@ -124,6 +126,13 @@ def _project_some(means, scales, quats, first, number, v, width, height, some):
         some[P_11 + j] = BLUR + w0 * w0 + w1 * w1 + w2 * w2
 
 
+@njit(inline="always", error_model="numpy", fastmath=FAST)
+def _share(v, c00, c01, c11, det):
+    """What is left of the opacity under a screen covariance that the blur has widened: 1, or as its area has grown."""
+    sharp = (c00 - BLUR) * (c11 - BLUR) - c01 * c01
+    return math.sqrt(max(sharp, 0.0) / det) if v[FAINTER] > 0.0 else 1.0
+
+
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def project(scene, job, v, width, height, band, out, rect, index):
     """Projects the Gaussians of one job; keeps those that can reach rows band[0] to band[1]. Returns their number.
@@ -147,12 +156,13 @@ def project(scene, job, v, width, height, band, out, rect, index):
             x0, x1 = max(math.floor(mx - rx - 0.5), 0), min(math.ceil(mx + rx - 0.5) + 1, width)
             y0, y1 = max(math.floor(my - ry - 0.5), band[0]), min(math.ceil(my + ry - 0.5) + 1, band[1])
             det = c00 * c11 - c01 * c01
-            if x1 <= x0 or y1 <= y0 or not det > 0.0:
+            opacity = opacities[i] * _share(v, c00, c01, c11, det)
+            if x1 <= x0 or y1 <= y0 or not det > 0.0 or opacity < MIN_ALPHA:
                 continue
             row, box, color = out[kept], rect[kept], job[COLOR_START] + start + j
             row[MX], row[MY] = math.floor(mx), math.floor(my)
             row[PART_X], row[PART_Y] = mx - math.floor(mx), my - math.floor(my)
-            row[OP], row[Z] = opacities[i], some[P_Z + j]
+            row[OP], row[Z] = opacity, some[P_Z + j]
             row[QA], row[QB], row[QC] = c11 / det, -c01 / det, c00 / det
             row[RED], row[GREEN], row[BLUE] = colors[color, 0], colors[color, 1], colors[color, 2]
             box[0], box[1], box[2], box[3] = x0, x1, y0, y1
@@ -164,12 +174,21 @@ def project(scene, job, v, width, height, band, out, rect, index):
 @njit(forceinline=True, error_model="numpy", fastmath=FAST)
 def project_backward(scene, i, v, width, height, splat, d, out):
     """Gradient row `out` [14] of Gaussian i from the gradient d [SPLAT] of its projection `splat` [SPLAT]."""
-    means, scales, quats = scene[:3]
+    means, scales, quats, opacities = scene[:4]
     # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.
     qa, qb, qc, half = splat[QA], splat[QB], splat[QC], HALF * d[QB]
     p00, p01 = qa * d[QA] + qb * half, qa * half + qb * d[QC]
     p10, p11 = qb * d[QA] + qc * half, qb * half + qc * d[QC]
     d00, d01, d11 = -(p00 * qa + p01 * qb), -(p00 * qb + p01 * qc), -(p10 * qb + p11 * qc)
+    share, det = 1.0, np.float64(qa) * qc - np.float64(qb) * qb
+    if v[FAINTER] > 0.0:
+        c00, c01, c11 = qc / det, -qb / det, qa / det
+        share = _share(v, c00, c01, c11, 1.0 / det)
+        # d share / dC = share / 2 (S^-1 - Q) with the sharp covariance S = C - BLUR.
+        sharp, change = (c00 - BLUR) * (c11 - BLUR) - c01 * c01, HALF * share * d[OP] * opacities[i]
+        d00 += change * ((c11 - BLUR) / sharp - qa)
+        d01 += change * (-c01 / sharp - qb)
+        d11 += change * ((c00 - BLUR) / sharp - qc)
     # Covariance = A A^T with A = J W R S, column by column.
     x, y, z = _camera_point(v, means[i, 0], means[i, 1], means[i, 2])
     iz = 1.0 / z
@@ -217,4 +236,4 @@ def project_backward(scene, i, v, width, height, splat, d, out):
     for c in range(3):
         out[D_MEAN + c] = v[c] * dx + v[4 + c] * dy + v[8 + c] * dz
         out[D_COLOR + c] = d[RED + c]
-    out[D_OPACITY] = d[OP]
+    out[D_OPACITY] = share * d[OP]

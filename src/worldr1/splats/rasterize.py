@@ -27,7 +27,7 @@ class Jobs:
 
     first, count [J]: rows of the Gaussians of the view's scene; color_first [J]: its first row of colours (views of
     one scene share rows when colours do not depend on the view); exclude [J]: source to leave out, -1 for none;
-    w2c [J,4,4]; intrinsics [J,3,3]; height and width in pixels, the same for all views.
+    w2c [J,4,4]; intrinsics [J,3,3]; height and width in pixels, and whether to antialias, the same for all views.
     """
 
     first: NDArray[np.int64]
@@ -38,17 +38,18 @@ class Jobs:
     intrinsics: Tensor
     height: int
     width: int
+    antialiased: bool = False
 
     def table(self) -> NDArray[np.int64]:
         """Rows as the kernel wants them, [J,4] int64."""
         return np.stack([self.first, self.count, self.color_first, self.exclude], 1).astype(np.int64)
 
     def views(self) -> NDArray[np.float64]:
-        """Views as the kernel wants them, [J,16] float64: three rows of w2c, then fx, fy, cx, cy."""
+        """Views as the kernel wants them, [J,17] float64: three rows of w2c, then fx, fy, cx, cy, antialiased."""
         w2c, lens = self.w2c.detach().double().numpy(), self.intrinsics.detach().double().numpy()
-        rows = np.empty((len(w2c), 16))
+        rows = np.full((len(w2c), 17), float(self.antialiased))
         rows[:, :12] = w2c[:, :3].reshape(-1, 12)
-        rows[:, 12:14], rows[:, 14:] = lens[:, (0, 1), (0, 1)], lens[:, :2, 2]
+        rows[:, 12:14], rows[:, 14:16] = lens[:, (0, 1), (0, 1)], lens[:, :2, 2]
         return rows
 
 

@@ -1,8 +1,9 @@
 """Readable rasteriser in plain PyTorch: the meaning of `render`, differentiable by autograd, in any float dtype.
 
-Conventions are gsplat's "classic" mode (EWA splatting, Zwicker et al. 2002; Ye et al. 2024): 0.3 px^2 of blur added
-to the screen covariance, alpha = opacity * exp(-power) clamped at 0.99 and dropped below 1/255, front to back by the
-depth of the centres, a pixel closed before its transmittance falls to 1e-4, no Gaussians nearer than 0.01.
+Conventions are gsplat's, modes "classic" and "antialiased" (EWA splatting, Zwicker et al. 2002; Ye et al. 2024):
+0.3 px^2 of blur added to the screen covariance, alpha = opacity * exp(-power) clamped at 0.99 and dropped below 1/255,
+front to back by the depth of the centres, a pixel closed before its transmittance falls to 1e-4, no Gaussians nearer
+than 0.01.
 It holds [N,H*W] tensors: for tests and small pictures.
 """
 
@@ -47,6 +48,7 @@ def rasterize(
     intrinsics: Tensor,
     height: int,
     width: int,
+    antialiased: bool = False,
 ) -> Tensor:
     """One view as [5,H,W]: red, green, blue, sum of weight * depth, alpha.
 
@@ -57,6 +59,9 @@ def rasterize(
     means, scales, quats = means[in_front], scales[in_front], quats[in_front]
     opacities, colors = opacities[in_front], colors[in_front]
     centre, covariance, depth = project(means, scales, quats, w2c, intrinsics, height, width)
+    if antialiased:
+        sharp = covariance - BLUR * torch.eye(2, dtype=means.dtype, device=means.device)
+        opacities = opacities * (torch.linalg.det(sharp).clamp_min(0) / torch.linalg.det(covariance)).sqrt()
     order = torch.argsort(depth, stable=True)
     v, u = torch.meshgrid(
         torch.arange(height, dtype=means.dtype, device=means.device) + 0.5,

@@ -31,12 +31,15 @@ def render(
     height: int,
     width: int,
     exclude_source: int | Tensor | None = None,
+    antialiased: bool = False,
 ) -> Rendering:
     """Renders one view, or V views in one call.
 
     c2w [4,4] or [V,4,4], OpenCV; intrinsics [3,3] or [V,3,3], pixels, pixel centres at +0.5. exclude_source leaves
     the Gaussians of one source frame out: an int for all views or integers [V], one per view (negative: leave none
-    out), so that `exclude_source=torch.arange(T)` redraws every frame from the other frames. Returns image [3,H,W],
+    out), so that `exclude_source=torch.arange(T)` redraws every frame from the other frames. antialiased makes a
+    Gaussian fainter as the least variance of 0.3 px^2 spreads it (Mip-Splatting, arXiv 2311.16493; gsplat's mode of
+    that name), so that small ones do not swell when the camera moves away. Returns image [3,H,W],
     depth [H,W], alpha [H,W], with a leading V when c2w has one. Gradients reach the Gaussians, not the cameras.
 
     Raises ValueError for shapes that do not fit and for a source asked for that the Gaussians do not carry;
@@ -44,7 +47,7 @@ def render(
     """
     one = c2w.ndim == 2
     exclude = None if exclude_source is None else [exclude_source]
-    views = render_batch([gaussians], [c2w[None] if one else c2w], intrinsics, height, width, exclude)[0]
+    views = render_batch([gaussians], [c2w[None] if one else c2w], intrinsics, height, width, exclude, antialiased)[0]
     return Rendering(views.image[0], views.depth[0], views.alpha[0]) if one else views
 
 
@@ -55,12 +58,13 @@ def render_batch(
     height: int,
     width: int,
     exclude_source: Sequence[int | Tensor] | None = None,
+    antialiased: bool = False,
 ) -> list[Rendering]:
     """Renders many scenes, each from its own views, in one parallel call: equal to `render` of each.
 
     c2w: for each scene [V_i,4,4] (V_i may differ); intrinsics [3,3] for all, or [B,3,3] per scene, or [V,3,3] when
-    there is one scene; exclude_source: for each scene an int or integers [V_i], see `render`. Returns one Rendering
-    per scene with a leading V_i.
+    there is one scene; exclude_source: for each scene an int or integers [V_i]; antialiased: for all. See `render`.
+    Returns one Rendering per scene with a leading V_i.
 
     Raises ValueError and ImportError as `render` does.
     """
@@ -84,11 +88,11 @@ def render_batch(
     if len(devices) > 1:
         raise ValueError(f"render_batch: all scenes must be on one kind of device, got {sorted(devices)}.")
     if devices == {"cpu"}:
-        return _render_cpu(scenes, c2w, lenses, height, width, excluded)
+        return _render_cpu(scenes, c2w, lenses, height, width, excluded, antialiased)
     from worldr1.splats.cuda import render_gsplat
 
     return [
-        render_gsplat(scene, poses, lens, height, width, out)
+        render_gsplat(scene, poses, lens, height, width, out, antialiased)
         for scene, poses, lens, out in zip(scenes, c2w, lenses, excluded, strict=True)
     ]
 
@@ -136,6 +140,7 @@ def _render_cpu(
     height: int,
     width: int,
     excluded: Sequence[Tensor],
+    antialiased: bool,
 ) -> list[Rendering]:
     first, count, color_first, colors = [], [], [], []
     row = color_row = 0
@@ -160,6 +165,7 @@ def _render_cpu(
         intrinsics=torch.cat(list(lenses)),
         height=height,
         width=width,
+        antialiased=antialiased,
     )
     with_source = any(scene.source is not None for scene in scenes)
     source = [torch.full((len(s),), -2, dtype=torch.int64) if s.source is None else s.source for s in scenes]
