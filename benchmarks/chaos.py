@@ -51,6 +51,8 @@ logger = logging.getLogger("benchmarks")
 
 _PATIENCE = 180.0
 """Seconds in which a trainer must end after a fault that ends it, and a run its last steps between two signs."""
+_STEP = 20.0
+"""Seconds in which a step should be saved."""
 _ANY = range(-64, 256)
 _SILENCE = "reward: nan for a whole step"
 _DISK = 640 * 1024**2
@@ -190,7 +192,15 @@ class Chaos:
                 self.met[left.popleft()] += 1
             else:
                 left.rotate(-1)
-        return self._pause(trainer, self._draw.uniform(0.0, 4.0))
+        return self._progress(trainer, self._draw.randrange(3)) and self._pause(trainer, self._draw.uniform(0.0, 2.0))
+
+    def _progress(self, trainer: Trainer, steps: int) -> bool:
+        """Let a trainer save so many more steps, as far as it does soon; False when it has ended."""
+        until, seen = time.monotonic() + _STEP * steps, self._intact.newest()
+        while time.monotonic() < until and self._intact.newest() < seen + steps:
+            if not self._pause(trainer, 0.2):
+                return False
+        return not trainer.ended()
 
     def _end(self, trainer: Trainer, kind: str) -> None:
         """Bring a trainer to its end; it may have come there by itself in that moment."""

@@ -148,6 +148,10 @@ class Intact:
         _require(newest_intact(self._folder) == whole[-2], f"{kind}: not found in {file}")
         return True
 
+    def newest(self) -> int:
+        """The step of the newest checkpoint, whole or not; 0 where there is none."""
+        return max((int(path.name.removeprefix("step-")) for path in list_checkpoints(self._folder)), default=0)
+
     def _unfinished(self) -> set[Path]:
         return set(self._root.rglob(".*.new"))
 
