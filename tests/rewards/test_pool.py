@@ -86,6 +86,7 @@ def test_without_faults_scores_are_the_local_ones(count: int, use_3d: bool) -> N
         ("raises", {"failed": 1}),
         ("too few", {"malformed": 1}),
         ("other names", {"malformed": 1}),
+        ("nan", {"silent": 1}),
         ("twice", {"doubled": 1}),
         ("out of order", {}),
     ],
@@ -94,6 +95,19 @@ def test_each_fault_is_survived_and_counted(fault: str, told: dict[str, int]) ->
     pool, dispatcher, _ = pool_with(None, fault, limits=Limits(workers=(2, 2), timeout=20.0))
     assert_local(pool, videos(12))
     assert dispatcher.told == told
+
+
+@pytest.mark.parametrize(("attempts", "sent"), [(1, 1), (2, 2), (5, 2)])
+def test_nan_for_a_whole_batch_is_asked_for_once_more_and_then_believed(attempts: int, sent: int) -> None:
+    def silent(samples: Sequence[Sample], use_3d: bool = True) -> Scores:
+        scores = Toy(tuple(WEIGHTS))(samples, use_3d)
+        return weighted_sum({name: values * torch.nan for name, values in scores.components.items()}, WEIGHTS)
+
+    workers = UnsteadyWorkers(silent, iter(()), iter(()))
+    pool, dispatcher = pool_of(workers, Limits(attempts=attempts))
+    assert pool(videos(2)).total.isnan().all()
+    assert len(workers.sent) == sent
+    assert dispatcher.told == ({"silent": 1} if sent == 2 else {})
 
 
 def test_an_answer_of_an_earlier_step_is_dropped_and_counted() -> None:
@@ -254,7 +268,7 @@ def test_hundreds_of_random_faults_change_no_score_and_lose_none(caplog: pytest.
     assert met.keys() == set(FAULTS)
     assert min(met.values()) >= 5
     assert met.total() >= 200
-    assert told.keys() >= {"died", "frozen", "failed", "malformed", "doubled", "late"}
+    assert told.keys() >= {"died", "frozen", "failed", "malformed", "silent", "doubled", "late"}
     assert told["given up"] == 0
     assert missing > 50
     assert max(first.most_held, second.most_held) == 2

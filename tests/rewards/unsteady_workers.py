@@ -24,6 +24,7 @@ FAULTS = (
     "raises",
     "too few",
     "other names",
+    "nan",
 )
 START, WORK = 5.0, 1.0
 
@@ -59,6 +60,7 @@ class UnsteadyWorkers:
         self._free_at: dict[int, float] = {}
         self._held: dict[int, set[int]] = {}
         self._dead: dict[int, str] = {}
+        self._silenced: set[int] = set()
 
     def clock(self) -> float:
         return self.now
@@ -84,7 +86,10 @@ class UnsteadyWorkers:
         self.sent.append((worker, request.id))
         self._held[worker].add(request.id)
         self.most_held = max(self.most_held, len(self._held[worker]))
-        fault = self._fault(next(self._plan, None))
+        fault = next(self._plan, None)
+        if fault == "nan" and request.id in self._silenced:
+            fault = None  # the second time it would be believed
+        self._fault(fault)
         if not self.alive[worker]:
             return
         begin = max(self.now, self._free_at[worker])
@@ -102,6 +107,9 @@ class UnsteadyWorkers:
             self._say(end, Answered(worker, request.id, {name: part[1:] for name, part in scores.items()}))
         elif fault == "other names":
             self._say(end, Answered(worker, request.id, {f"not {name}": part for name, part in scores.items()}))
+        elif fault == "nan":
+            self._silenced.add(request.id)
+            self._say(end, Answered(worker, request.id, {n: torch.full_like(v, torch.nan) for n, v in scores.items()}))
         else:
             delay = {"late": self._silence, "out of order": 1.5 * WORK}.get(fault or "", 0.0)
             for _ in range(2 if fault == "twice" else 1):

@@ -74,7 +74,8 @@ class Dispatcher:
 
     A request is with one worker at a time and carries an id; an answer counts only from the worker that holds the
     request. What a lost worker held goes to others. A loss or a failure counts as an attempt of the request that was
-    being scored, not of those behind it.
+    being scored, not of those behind it. So does the first answer that holds nothing but nan, as a broken GPU gives
+    it; the next such answer is believed.
 
     Args:
         workers: the way to them.
@@ -83,7 +84,8 @@ class Dispatcher:
 
     Attributes:
         told: how often each kind of trouble was met: "died", "frozen", "failed", "malformed" (a wrong number of
-            scores, or wrong components), "replaced", "doubled" and "late" (answers that were dropped), "given up".
+            scores, or wrong components), "silent" (nothing but nan), "replaced", "doubled" and "late" (answers that
+            were dropped), "given up".
         busy: seconds of the last run in which something was not yet scored.
     """
 
@@ -138,6 +140,7 @@ class Dispatcher:
         self._answers: dict[int, Mapping[str, Tensor] | None] = {}
         self._tries: Counter[int] = Counter()
         self._tried_by: defaultdict[int, set[int]] = defaultdict(set)
+        self._doubted: set[int] = set()
         self._useless, self._reason = 0, ""
 
     def _listen(self, feed: Feed) -> bool:
@@ -213,9 +216,19 @@ class Dispatcher:
                 self._fail(event.worker, event.request, "failed", event.reason)
             elif not _fits(event.scores, self._requests[event.request]):
                 self._fail(event.worker, event.request, "malformed", "the scores are not those asked for")
+            elif _silent(event.scores) and self._doubts(event.request):
+                self.told["silent"] += 1
+                self._try_again(event.request, event.worker, "every score is nan")
             else:
                 worker.failures = self._useless = 0
                 self._answer(event.request, event.scores)
+
+    def _doubts(self, request: int) -> bool:
+        """Whether an answer without scores is asked for again: the first time, unless no attempt is left."""
+        if request in self._doubted or self._tries[request] + 1 == self._limits.attempts:
+            return False
+        self._doubted.add(request)
+        return True
 
     def _dismiss_silent(self) -> None:
         now = self._clock()
@@ -264,3 +277,7 @@ class Dispatcher:
 def _fits(scores: Mapping[str, Tensor], request: Request) -> bool:
     shape = (len(request.samples),)
     return scores.keys() == set(request.names) and all(values.shape == shape for values in scores.values())
+
+
+def _silent(scores: Mapping[str, Tensor]) -> bool:
+    return all(bool(values.isnan().all()) for values in scores.values())
