@@ -39,6 +39,8 @@ class Job:
     strategy: str = "ddp"
     objective: str = "nft"
     total_steps: int = 20
+    groups: int = 4
+    group_size: int = 4
     goes_on: str | None = None
     pipeline: str | None = None
     adapter: str = "lora"
@@ -54,7 +56,7 @@ def write_jobs(path: Path, jobs: list[Job]) -> None:
 def recipe_of(job: Job) -> Recipe:
     recipe = toy_recipe(job.objective, job.total_steps)
     content = recipe.model_dump()
-    content["schedule"] |= {"groups": 4}
+    content["schedule"] |= {"groups": job.groups, "group_size": job.group_size}
     content["preserve"] |= {"per_step": 3, "samples": 2}
     content["parallel"] |= {"strategy": job.strategy}
     content["advantage"] |= {"scale": job.scale}
@@ -64,7 +66,6 @@ def recipe_of(job: Job) -> Recipe:
     content["sampling"] |= {"micro_batch": None if job.scored == "toy" else 3}
     if job.pipeline:
         content["optimiser"] |= {"lr": 1e-3}
-        content["schedule"] |= {"group_size": 2}
     return Recipe.model_validate(content)
 
 
