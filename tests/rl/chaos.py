@@ -290,24 +290,18 @@ class Chaos:
             assert checkpoints[-1].name == f"step-{done:08d}", "a step was lost"
 
     def _damage(self, root: Path) -> set[Path]:
-        """Spoil the newest intact checkpoint. Gives it, unless it is as good as before or gone."""
+        """Spoil the preserved samples, or the newest intact checkpoint; gives that, unless it is as good as before."""
+        samples = [root / "preserved" / name for name in ("SHA256SUMS", "latents.safetensors")]
+        if self.random.random() < 0.4 and all(path.is_file() for path in samples):
+            self.met[f"samples: {self._spoil(self.random.choice(samples))}"] += 1
+            return set()
         folder = root / "checkpoints"
         newest = newest_intact(folder)
         if newest is None:
             return set()
         older = [path for path in list_checkpoints(folder) if path < newest and intact(path)]
         file = self.random.choice(sorted(newest.iterdir()))
-        kind = self.random.choice(["truncated", "byte flipped", "missing"])
-        content = bytearray(file.read_bytes())
-        place = self.random.randrange(len(content))
-        if kind == "missing":
-            file.unlink()
-        elif kind == "truncated":
-            file.write_bytes(content[:place])
-        else:
-            content[place] ^= self.random.randrange(1, 256)
-            file.write_bytes(content)
-        self.met[f"checkpoint: {kind}"] += 1
+        self.met[f"checkpoint: {self._spoil(file)}"] += 1
         if not file.exists() and file.name == "SHA256SUMS":
             assert newest_intact(folder) == newest
             return set()
@@ -318,6 +312,19 @@ class Chaos:
         assert (code, "no checkpoint is intact" in words) == (FAILED, True), words
         shutil.rmtree(folder)
         return set()
+
+    def _spoil(self, file: Path) -> str:
+        kind = self.random.choice(["truncated", "byte flipped", "missing"])
+        content = bytearray(file.read_bytes())
+        place = self.random.randrange(len(content))
+        if kind == "missing":
+            file.unlink()
+        elif kind == "truncated":
+            file.write_bytes(content[:place])
+        else:
+            content[place] ^= self.random.randrange(1, 256)
+            file.write_bytes(content)
+        return kind
 
 
 def intact(path: Path) -> bool:

@@ -29,7 +29,7 @@ from worldr1.rl.run import RunDirectory
 
 @dataclass(frozen=True)
 class Job:
-    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume.
+    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume, `spoilt` damages the copy.
 
     `scored` says by whom: "toy" by its own reward, "here" by that of the threaded pool, "pool" by a pool per process.
     """
@@ -42,6 +42,7 @@ class Job:
     groups: int = 4
     group_size: int = 4
     goes_on: str | None = None
+    spoilt: bool = False
     pipeline: str | None = None
     adapter: str = "lora"
     scale: str = "group"
@@ -111,6 +112,8 @@ def _fork(job: Job) -> None:
         Path(job.run).mkdir()
     else:
         shutil.copytree(job.goes_on, job.run)
+    if job.spoilt:
+        (RunDirectory(Path(job.run)).preserved / "latents.safetensors").write_bytes(b"")
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]

@@ -76,11 +76,12 @@ def _whole(folder: Path, base: Job, others: list[tuple[str, int]]) -> list[Job]:
 
 
 def _jobs(folder: Path, base: Job, others: list[tuple[str, int]]) -> list[Job]:
-    """As `_whole`, and the first of the others cut short, gone on with by one and four."""
+    """As `_whole`, and the first of the others cut short, gone on with by one, and by four after damage."""
     one, *whole = _whole(folder, base, others)
     cut = replace(whole[0], run=str(folder / "cut"), total_steps=10)
-    on = [replace(whole[0], run=str(folder / f"on-{size}"), size=size, goes_on=cut.run) for size in (1, 4)]
-    return [one, *whole, cut, *on]
+    on = replace(whole[0], run=str(folder / "on-1"), size=1, goes_on=cut.run)
+    again = replace(on, run=str(folder / "on-4"), size=4, spoilt=True)
+    return [one, *whole, cut, on, again]
 
 
 def _check(folder: Path) -> None:
