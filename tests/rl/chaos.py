@@ -32,6 +32,7 @@ import worldr1.rl.assemble
 import worldr1.rl.base_weights
 from worldr1.cli.logs import configure_logging
 from worldr1.cli.main import DONE, FAILED, PREEMPTED
+from worldr1.data.checksums import SUMS, verify_sums
 from worldr1.recipes.settings import NoiseSettings
 from worldr1.rewards.types import Sample, Scores
 from worldr1.rl.batch import fixed_batch
@@ -291,9 +292,9 @@ class Chaos:
 
     def _damage(self, root: Path) -> set[Path]:
         """Spoil the preserved samples, or the newest intact checkpoint; gives that, unless it is as good as before."""
-        samples = [root / "preserved" / name for name in ("SHA256SUMS", "latents.safetensors")]
-        if self.random.random() < 0.4 and all(path.is_file() for path in samples):
-            self.met[f"samples: {self._spoil(self.random.choice(samples))}"] += 1
+        samples = root / "preserved"
+        if self.random.random() < 0.4 and (samples / SUMS).is_file() and intact(samples, verify_samples):
+            self.met[f"samples: {self._spoil(self.random.choice(sorted(samples.iterdir())))}"] += 1
             return set()
         folder = root / "checkpoints"
         newest = newest_intact(folder)
@@ -327,10 +328,15 @@ class Chaos:
         return kind
 
 
-def intact(path: Path) -> bool:
-    """Whether a checkpoint is as it was written."""
+def verify_samples(path: Path) -> None:
+    """Compare preserved samples with their checksum."""
+    verify_sums(path, ("latents.safetensors",))
+
+
+def intact(path: Path, verify: Callable[[Path], None] = verify_checkpoint) -> bool:
+    """Whether a checkpoint, or what `verify` reads, is as it was written."""
     try:
-        verify_checkpoint(path)
+        verify(path)
     except (ValueError, OSError):
         return False
     return True

@@ -138,6 +138,7 @@ def test_damaged_samples_are_made_again_as_they_were(
         assert not caplog.records
         return
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{name} is missing" in caplog.text or "latents.safetensors is damaged: its SHA-256" in caplog.text
     assert "the base makes its samples again" in caplog.text
     assert {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()} == before
 

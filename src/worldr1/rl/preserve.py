@@ -128,6 +128,8 @@ def _store(latents: Tensor, place: Path) -> None:
 
 def _damage(place: Path) -> str:
     """What is wrong with stored samples; empty if nothing, or where an older version stored them without checksum."""
+    if (place / SUMS).is_file() and not (place / _FILE).is_file():
+        return f"{place / _FILE} is missing"
     try:
         verify_sums(place, (_FILE,))
     except (ValueError, OSError) as error:
