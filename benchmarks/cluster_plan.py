@@ -113,7 +113,7 @@ def layouts(
         pool = _pool(known, 1, dispatch[min(FLEETS)], workers)
         shared = replace(step, batch=BATCH, pool=pool)
         found.append((f"{groups} ranks, one pool of {workers}, scores meanwhile", False, shared))
-    return [*found, (f"{GPUS} ranks that score themselves, two for a group", False, replace(step, ranks=GPUS))]
+    return [*found, (f"{GPUS} ranks that score themselves, two for a group", True, replace(step, ranks=GPUS))]
 
 
 def _pool(known: Mapping[str, Cost], width: float, dispatch: float, workers: int) -> Pool:

@@ -32,6 +32,7 @@ import worldr1.rl.assemble
 import worldr1.rl.base_weights
 from worldr1.cli.logs import configure_logging
 from worldr1.cli.main import DONE, FAILED, PREEMPTED
+from worldr1.data.checksums import SUMS, verify_sums
 from worldr1.recipes.settings import NoiseSettings
 from worldr1.rewards.types import Sample, Scores
 from worldr1.rl.batch import fixed_batch
@@ -290,24 +291,18 @@ class Chaos:
             assert checkpoints[-1].name == f"step-{done:08d}", "a step was lost"
 
     def _damage(self, root: Path) -> set[Path]:
-        """Spoil the newest intact checkpoint. Gives it, unless it is as good as before or gone."""
+        """Spoil the preserved samples, or the newest intact checkpoint; gives that, unless it is as good as before."""
+        samples = root / "preserved"
+        if self.random.random() < 0.4 and (samples / SUMS).is_file() and intact(samples, verify_samples):
+            self.met[f"samples: {self._spoil(self.random.choice(sorted(samples.iterdir())))}"] += 1
+            return set()
         folder = root / "checkpoints"
         newest = newest_intact(folder)
         if newest is None:
             return set()
         older = [path for path in list_checkpoints(folder) if path < newest and intact(path)]
         file = self.random.choice(sorted(newest.iterdir()))
-        kind = self.random.choice(["truncated", "byte flipped", "missing"])
-        content = bytearray(file.read_bytes())
-        place = self.random.randrange(len(content))
-        if kind == "missing":
-            file.unlink()
-        elif kind == "truncated":
-            file.write_bytes(content[:place])
-        else:
-            content[place] ^= self.random.randrange(1, 256)
-            file.write_bytes(content)
-        self.met[f"checkpoint: {kind}"] += 1
+        self.met[f"checkpoint: {self._spoil(file)}"] += 1
         if not file.exists() and file.name == "SHA256SUMS":
             assert newest_intact(folder) == newest
             return set()
@@ -319,11 +314,29 @@ class Chaos:
         shutil.rmtree(folder)
         return set()
 
+    def _spoil(self, file: Path) -> str:
+        kind = self.random.choice(["truncated", "byte flipped", "missing"])
+        content = bytearray(file.read_bytes())
+        place = self.random.randrange(len(content))
+        if kind == "missing":
+            file.unlink()
+        elif kind == "truncated":
+            file.write_bytes(content[:place])
+        else:
+            content[place] ^= self.random.randrange(1, 256)
+            file.write_bytes(content)
+        return kind
 
-def intact(path: Path) -> bool:
-    """Whether a checkpoint is as it was written."""
+
+def verify_samples(path: Path) -> None:
+    """Compare preserved samples with their checksum."""
+    verify_sums(path, ("latents.safetensors",))
+
+
+def intact(path: Path, verify: Callable[[Path], None] = verify_checkpoint) -> bool:
+    """Whether a checkpoint, or what `verify` reads, is as it was written."""
     try:
-        verify_checkpoint(path)
+        verify(path)
     except (ValueError, OSError):
         return False
     return True

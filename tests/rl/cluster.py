@@ -29,7 +29,7 @@ from worldr1.rl.run import RunDirectory
 
 @dataclass(frozen=True)
 class Job:
-    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume.
+    """One run or a piece of it; `goes_on` names the directory of a run to copy and resume, `spoilt` damages the copy.
 
     `scored` says by whom: "toy" by its own reward, "here" by that of the threaded pool, "pool" by a pool per process.
     """
@@ -39,7 +39,10 @@ class Job:
     strategy: str = "ddp"
     objective: str = "nft"
     total_steps: int = 20
+    groups: int = 4
+    group_size: int = 4
     goes_on: str | None = None
+    spoilt: bool = False
     pipeline: str | None = None
     adapter: str = "lora"
     scale: str = "group"
@@ -54,7 +57,7 @@ def write_jobs(path: Path, jobs: list[Job]) -> None:
 def recipe_of(job: Job) -> Recipe:
     recipe = toy_recipe(job.objective, job.total_steps)
     content = recipe.model_dump()
-    content["schedule"] |= {"groups": 4}
+    content["schedule"] |= {"groups": job.groups, "group_size": job.group_size}
     content["preserve"] |= {"per_step": 3, "samples": 2}
     content["parallel"] |= {"strategy": job.strategy}
     content["advantage"] |= {"scale": job.scale}
@@ -64,7 +67,6 @@ def recipe_of(job: Job) -> Recipe:
     content["sampling"] |= {"micro_batch": None if job.scored == "toy" else 3}
     if job.pipeline:
         content["optimiser"] |= {"lr": 1e-3}
-        content["schedule"] |= {"group_size": 2}
     return Recipe.model_validate(content)
 
 
@@ -110,6 +112,8 @@ def _fork(job: Job) -> None:
         Path(job.run).mkdir()
     else:
         shutil.copytree(job.goes_on, job.run)
+    if job.spoilt:
+        (RunDirectory(Path(job.run)).preserved / "latents.safetensors").write_bytes(b"")
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]

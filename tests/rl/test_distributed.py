@@ -1,4 +1,5 @@
-"""One, two and four processes, with whole or spread weights: the same metrics, and any number goes on with a run."""
+"""One, two and four processes, with whole or spread weights, groups whole or split: the same metrics, and any number
+goes on with a run."""
 
 from __future__ import annotations
 
@@ -67,18 +68,25 @@ def _same_weights(first: Path, second: Path) -> None:
         torch.testing.assert_close(other.tensors[name], tensor, rtol=1e-4, atol=1e-5, msg=f"{second.name}: {name}")
 
 
-def _jobs(folder: Path, base: Job, others: list[tuple[str, int]]) -> list[Job]:
-    """One process, others of (strategy, processes), and the first of these cut short, gone on with by one and four."""
-    one = replace(base, run=str(folder / "one"))
+def _whole(folder: Path, base: Job, others: list[tuple[str, int]]) -> list[Job]:
+    """One process, and others of (strategy, processes)."""
+    folder.mkdir()
     whole = [replace(base, run=str(folder / f"{s}-{size}"), strategy=s, size=size) for s, size in others]
+    return [replace(base, run=str(folder / "one")), *whole]
+
+
+def _jobs(folder: Path, base: Job, others: list[tuple[str, int]]) -> list[Job]:
+    """As `_whole`, and the first of the others cut short, gone on with by one, and by four after damage."""
+    one, *whole = _whole(folder, base, others)
     cut = replace(whole[0], run=str(folder / "cut"), total_steps=10)
-    on = [replace(whole[0], run=str(folder / f"on-{size}"), size=size, goes_on=cut.run) for size in (1, 4)]
-    return [one, *whole, cut, *on]
+    on = replace(whole[0], run=str(folder / "on-1"), size=1, goes_on=cut.run)
+    again = replace(on, run=str(folder / "on-4"), size=4, spoilt=True)
+    return [one, *whole, cut, on, again]
 
 
 def _check(folder: Path) -> None:
     runs = [path for path in folder.iterdir() if path.name not in ("one", "cut")]
-    assert len(runs) >= 3
+    assert len(runs) >= 2
     for run in runs:
         _same_metrics(folder / "one", run)
         _same_weights(folder / "one", run)
@@ -90,29 +98,42 @@ def _check(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def toy_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole groups in each process, then parts of them: a half or a quarter of one, one and a half."""
     root = tmp_path_factory.mktemp("runs")
-    jobs = []
-    for objective, others, scale in (
-        ("nft", [("fsdp", 2), ("ddp", 4)], "group"),
-        ("grpo", [("ddp", 2), ("fsdp", 4)], "batch"),
-    ):
-        (root / objective).mkdir()
-        jobs += _jobs(root / objective, Job("", 1, objective=objective, scale=scale), others)
+    nft, grpo = Job("", 1), Job("", 1, objective="grpo")
+    jobs = [
+        *_jobs(root / "nft", nft, [("fsdp", 2), ("ddp", 4)]),
+        *_jobs(root / "grpo", replace(grpo, scale="batch"), [("ddp", 2), ("fsdp", 4)]),
+        *_whole(root / "nft, split", replace(nft, groups=1, group_size=8), [("ddp", 2), ("fsdp", 4)]),
+        *_whole(root / "grpo, split", replace(grpo, groups=3), [("fsdp", 2), ("ddp", 4)]),
+    ]
     _run(root, jobs)
     return root
 
 
-@pytest.mark.parametrize("objective", ["nft", "grpo"])
-def test_the_number_of_processes_changes_nothing(objective: str, toy_runs: Path) -> None:
-    _check(toy_runs / objective)
-    saved = [
-        load_file(run / "lora" / "toy.safetensors") for run in (toy_runs / objective).iterdir() if run.name != "cut"
-    ]
+@pytest.mark.parametrize("name", ["nft", "grpo", "nft, split", "grpo, split"])
+def test_the_number_of_processes_changes_nothing(name: str, toy_runs: Path) -> None:
+    _check(toy_runs / name)
+    saved = [load_file(run / "lora" / "toy.safetensors") for run in (toy_runs / name).iterdir() if run.name != "cut"]
     start = {"scale": 0.5, "shift": 0.0}
     for name, value in start.items():
         assert float((saved[0][name] - value).abs().max()) > 1e-3
         for other in saved[1:]:
             torch.testing.assert_close(other[name], saved[0][name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_split_groups_change_nothing_whatever_the_strategy_also_when_gone_on_with(tmp_path: Path) -> None:
+    bases = {
+        "all": Job("", 1, groups=1, group_size=8),
+        "half": Job("", 1, groups=3, scale="batch"),
+        "grpo-all": Job("", 1, objective="grpo", groups=1, group_size=8),
+        "grpo-half": Job("", 1, objective="grpo", groups=3),
+    }
+    every = [("fsdp", 2), ("ddp", 2), ("fsdp", 4), ("ddp", 4)]
+    _run(tmp_path, [job for name, base in bases.items() for job in _jobs(tmp_path / name, base, every)])
+    for name in bases:
+        _check(tmp_path / name)
 
 
 @pytest.mark.slow
@@ -123,8 +144,7 @@ def test_a_wan_pipeline_learns_the_same_by_any_number_of_processes(
     from diffusers import WanPipeline
 
     build_tiny_pipeline().save_pretrained(str(tmp_path / "pipeline"))
-    (tmp_path / "runs").mkdir()
-    base = Job("", 1, objective=objective, pipeline=str(tmp_path / "pipeline"), adapter=adapter)
+    base = Job("", 1, objective=objective, group_size=2, pipeline=str(tmp_path / "pipeline"), adapter=adapter)
     _run(tmp_path, _jobs(tmp_path / "runs", base, [("fsdp", 2), ("ddp", 2)]))
     _check(tmp_path / "runs")
     loaded = []
@@ -147,8 +167,10 @@ def test_every_process_has_a_pool_of_its_own(tmp_path: Path) -> None:
     _same_weights(tmp_path / "here", tmp_path / "pools")
 
 
-def test_groups_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"schedule\.groups is 4, which 3 processes cannot share"):
+def test_videos_that_cannot_be_shared_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"16 videos \(schedule\.groups 4 x .* 4\), which 3 processes .* multiple of 3"
+    ):
         toy_trainer(recipe_of(Job("", 3)), RunDirectory(tmp_path), world=World(0, 3))
 
 

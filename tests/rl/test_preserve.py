@@ -110,14 +110,61 @@ def test_the_samples_are_the_base_s_and_are_made_once(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_damaged_samples_are_told(tmp_path: Path) -> None:
+def _damaged(file: Path, how: str) -> None:
+    content = bytearray(file.read_bytes())
+    if how == "missing":
+        file.unlink()
+    elif how == "truncated":
+        file.write_bytes(content[:-7])
+    else:
+        content[20] ^= 4
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
+@pytest.mark.parametrize("name", ["latents.safetensors", "SHA256SUMS"])
+def test_damaged_samples_are_made_again_as_they_were(
+    name: str, how: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy, recipe, prompts, composer = ToyPolicy(), _recipe(), _prompts(2), Brightness()
+    preservation_of(policy, recipe, prompts, composer, tmp_path / "p")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()}
+    assert sorted(before) == ["SHA256SUMS", "latents.safetensors"]
+    _damaged(tmp_path / "p" / name, how)
+    caplog.clear()
+    _shift(policy, 1.0)  # by now the policy has learned; the base is what it was
+    preservation_of(policy, recipe, prompts, composer, tmp_path / "p")
+    if (name, how) == ("SHA256SUMS", "missing"):  # as an older version left it
+        assert not caplog.records
+        return
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert f"{name} is missing" in caplog.text or "latents.safetensors is damaged: its SHA-256" in caplog.text
+    assert "the base makes its samples again" in caplog.text
+    assert {path.name: path.read_bytes() for path in (tmp_path / "p").iterdir()} == before
+
+
+def test_samples_that_cannot_be_made_again_stop_the_run(tmp_path: Path) -> None:
+    recipe, prompts, composer, place = _recipe(), _prompts(2), Brightness(), tmp_path / "p"
+    preservation_of(ToyPolicy(), recipe, prompts, composer, place)
+    _damaged(place / "latents.safetensors", "flipped")
+    before = (place / "latents.safetensors").read_bytes()
+    other = ToyPolicy()
+    _shift(other, 1e-6)
+    other._freeze_base()
+    with pytest.raises(
+        ValueError, match=r"latents\.safetensors is damaged.*not the same, bit for bit; .*remove .*p to"
+    ):
+        preservation_of(other, recipe, prompts, composer, place)
+    assert (place / "latents.safetensors").read_bytes() == before
+
+
+def test_samples_without_a_checksum_are_taken_by_their_form(tmp_path: Path) -> None:
     policy, recipe, prompts, composer = ToyPolicy(), _recipe(), ["a cup falling"], Brightness()
-    place = tmp_path / "preserved"
-    preservation_of(policy, recipe, prompts, composer, place)
-    (file,) = place.iterdir()
-    file.write_bytes(file.read_bytes()[:-7])
-    with pytest.raises(ValueError, match=r"latents\.safetensors is damaged: .*; remove .*preserved to have"):
-        preservation_of(policy, recipe, prompts, composer, place)
+    preservation_of(policy, recipe, prompts, composer, tmp_path / "p")
+    (tmp_path / "p" / "SHA256SUMS").unlink()
+    _damaged(tmp_path / "p" / "latents.safetensors", "truncated")
+    with pytest.raises(ValueError, match=r"latents\.safetensors is damaged: .*; remove .*p to have"):
+        preservation_of(policy, recipe, prompts, composer, tmp_path / "p")
 
 
 def test_of_the_candidates_the_one_with_the_highest_reward_is_kept() -> None:

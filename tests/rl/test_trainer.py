@@ -269,6 +269,15 @@ def test_a_group_does_not_depend_on_how_many_others_there_are_before_it_is_drawn
     assert torch.equal(few.noise, many.noise[:6])
 
 
+@pytest.mark.parametrize("here", [range(3), range(3, 6), range(1, 5), range(5, 6)])
+def test_a_part_of_a_step_is_the_same_videos_where_it_cuts_groups_or_not(here: range) -> None:
+    whole = _batch()
+    part = training_batch(PROMPTS.main, 2, 3, 5, (4, 2, 2, 2), NoiseSettings(strength=0.5), 0, 0, here)
+    expected = whole.rows(slice(here.start, here.stop))
+    assert part.prompts == expected.prompts
+    assert torch.equal(part.noise, expected.noise)
+
+
 def test_members_and_steps_and_seeds_have_their_own_noise() -> None:
     noises = torch.cat([_batch(seed, step).noise for seed in (0, 1) for step in (0, 1)]).flatten(1)
     assert len(torch.unique(noises, dim=0)) == len(noises)

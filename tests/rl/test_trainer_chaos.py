@@ -23,6 +23,9 @@ _FAULTS = {
     "file too large",
     "nan",
     "reward raises",
+    "samples: byte flipped",
+    "samples: missing",
+    "samples: truncated",
 }
 _ONCE = {"one of two preempted"}
 
@@ -41,7 +44,7 @@ def _may_mount(folder: Path) -> bool:
 
 @pytest.mark.timeout(1800)
 def test_a_hundred_faults_of_all_kinds_change_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    command = [sys.executable, str(_HERE / "chaos.py"), str(tmp_path), "6", "120"]
+    command = [sys.executable, str(_HERE / "chaos.py"), str(tmp_path), "6", "140"]
     kinds = set(_FAULTS)
     if _may_mount(tmp_path):
         command = _on_a_small_disk(tmp_path, f"exec {shlex.join([*command, '--small-disk'])}")
@@ -54,4 +57,4 @@ def test_a_hundred_faults_of_all_kinds_change_nothing(tmp_path: Path, caplog: py
         logging.getLogger(__name__).info("%d faults: %s; %s", sum(faults.values()), faults, told)
     assert sum(faults.values()) >= 100
     assert faults.keys() == kinds | _ONCE
-    assert min(faults[kind] for kind in kinds) >= 3
+    assert min(faults[kind] for kind in kinds) >= 2

@@ -64,12 +64,12 @@ def training_batch(
         shape: (C, T, H, W) of the latents.
         noise: law and strength of the initial noise.
         seed, step: of the run, and of the training step from 0.
-        here: which groups to make; None makes all.
+        here: the places, of groups x group_size, to make; None makes all.
     """
-    here = range(groups) if here is None else here
+    members = [divmod(place, group_size) for place in (range(groups * group_size) if here is None else here)]
     chosen = _choose(prompts, groups, seed, step)
-    seeds = [seed_of(Stream.NOISE, seed, step, g, m) for g in here for m in range(group_size)]
-    return _batch([chosen[g] for g in here for _ in range(group_size)], seeds, frames, shape, noise)
+    seeds = [seed_of(Stream.NOISE, seed, step, g, m) for g, m in members]
+    return _batch([chosen[g] for g, _ in members], seeds, frames, shape, noise)
 
 
 def fixed_batch(

@@ -5,7 +5,6 @@ Written beside and renamed, so half of one never exists; read back before an old
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -21,12 +20,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldr1.data.atomic import whole_directory
+from worldr1.data.checksums import verify_sums, write_sums
 from worldr1.policy.sharding import part_of
 
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d{8})")
-_TENSORS, _VALUES, _SUMS = "state.safetensors", "state.json", "SHA256SUMS"
+_TENSORS, _VALUES = "state.safetensors", "state.json"
 
 
 @dataclass(frozen=True)
@@ -101,13 +101,7 @@ def verify_checkpoint(path: Path) -> None:
         ValueError: a file of it is damaged.
     """
     checkpoint_header(path)
-    sums = path / _SUMS
-    if not sums.is_file():
-        return
-    told = sums.read_bytes()
-    for name in (_TENSORS, _VALUES):
-        if f"{_sha256(path / name)}  {name}\n".encode() not in told:
-            raise ValueError(f"{path / name} is damaged: its SHA-256 is not the one in {_SUMS}")
+    verify_sums(path, (_TENSORS, _VALUES))
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -181,8 +175,7 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         raise OSError(f"{folder / _TENSORS} cannot be written: {error}") from error
     text = json.dumps({"step": checkpoint.step, "values": checkpoint.values}, indent=1)
     (folder / _VALUES).write_text(text, encoding="utf-8")
-    sums = "".join(f"{_sha256(folder / name)}  {name}\n" for name in (_TENSORS, _VALUES))
-    (folder / _SUMS).write_text(sums, encoding="utf-8")
+    write_sums(folder, (_TENSORS, _VALUES))
 
 
 def _prove(folder: Path, checkpoint: Checkpoint) -> None:
@@ -191,14 +184,6 @@ def _prove(folder: Path, checkpoint: Checkpoint) -> None:
         for name, tensor in checkpoint.tensors.items():
             if not torch.equal(_bytes(stored.get_tensor(name)), _bytes(tensor)):
                 raise OSError(f"{folder / _TENSORS} is read back otherwise than written, in {name}; look at the disk")
-
-
-def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            total.update(block)
-    return total.hexdigest()
 
 
 def _bytes(tensor: Tensor) -> Tensor:

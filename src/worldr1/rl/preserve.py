@@ -10,6 +10,7 @@ samples of each prompt the one with the highest reward is kept, which costs no m
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor
 
 from worldr1.camera.trajectory import Trajectory
 from worldr1.data.atomic import whole_directory
+from worldr1.data.checksums import SUMS, sha256, verify_sums, write_sums
 from worldr1.policy.base import Policy
 from worldr1.recipes.settings import Recipe
 from worldr1.rewards.types import Composer
@@ -57,22 +59,32 @@ def preservation_of(
         recipe: `preserve`, clip, noise, sampling and seed are used.
         prompts: dynamic prompts; the first `preserve.samples` are used.
         composer: the whole reward, which chooses between `preserve.candidates`.
-        place: directory of the samples. They are made when it does not exist, so that a resumed run has the same ones.
+        place: directory of the samples and of their checksum. They are made when it does not exist, so that a resumed
+            run has the same ones, and made again when they are damaged.
         world: the processes that share the work; None is this one alone.
 
     Raises:
-        ValueError: no candidate of a prompt has a reward, or the file of the samples is damaged.
+        ValueError: no candidate of a prompt has a reward, or the samples are damaged and those made again are others.
     """
     settings, world = recipe.preserve, world or World()
     if not settings.weight:
         return None
     prompts = list(prompts[: settings.samples])
-    if not world.agree(place.is_dir()):
+    made = world.agree(place.is_dir())
+    damage = world.agree(_damage(place) if made and world.main else "")
+    if damage:
+        logger.warning("%s; the base makes its samples again", damage)
+    elif not made:
         logger.info("the base samples %d dynamic prompts, which it shall go on to make so", len(prompts))
+    if damage or not made:
         latents = base_samples(policy, recipe, prompts, composer, world)
+        if damage and not world.agree(world.main and _were_stored(latents, place)):
+            raise ValueError(
+                f"{damage}, and the samples that the base makes here are not the same, bit for bit; put the file back "
+                f"from a copy, or remove {place} to go on with these"
+            )
         if world.main:
-            with whole_directory(place) as folder:
-                save_file({"latents": latents}, folder / _FILE)
+            _store(latents, place)
         world.barrier()
     return Preservation(recipe, prompts, _stored(place), world)
 
@@ -106,6 +118,29 @@ def base_samples(policy: Policy, recipe: Recipe, prompts: Sequence[str], compose
         prompt = prompts[int(best.values.isfinite().logical_not().nonzero()[0])]
         raise ValueError(f"prior preservation: none of the base's {candidates} videos of {prompt!r} has a reward")
     return latents[torch.arange(len(prompts)) * candidates + best.indices]
+
+
+def _store(latents: Tensor, place: Path) -> None:
+    with whole_directory(place) as folder:
+        save_file({"latents": latents}, folder / _FILE)
+        write_sums(folder, (_FILE,))
+
+
+def _damage(place: Path) -> str:
+    """What is wrong with stored samples; empty if nothing, or where an older version stored them without checksum."""
+    if (place / SUMS).is_file() and not (place / _FILE).is_file():
+        return f"{place / _FILE} is missing"
+    try:
+        verify_sums(place, (_FILE,))
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _were_stored(latents: Tensor, place: Path) -> bool:
+    """Whether damaged samples were these: by their checksum, or as they are where the checksum is what is damaged."""
+    digest, file = hashlib.sha256(save({"latents": latents})).hexdigest(), place / _FILE
+    return digest.encode() in (place / SUMS).read_bytes() or (file.is_file() and digest == sha256(file))
 
 
 def _stored(place: Path) -> Tensor:

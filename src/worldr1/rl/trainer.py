@@ -61,7 +61,7 @@ class Parts:
 
 
 class Trainer:
-    """One run in one directory, by one process or by several, which share the groups of every step.
+    """One run in one directory, by one process or by several, which share the videos of every step.
 
     Args:
         recipe: the settings.
@@ -72,7 +72,7 @@ class Trainer:
             true in one.
 
     Raises:
-        ValueError: the groups of a step cannot be shared out evenly.
+        ValueError: the videos of a step cannot be shared out evenly.
     """
 
     def __init__(
@@ -84,10 +84,11 @@ class Trainer:
         stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._world = world = world or World()
-        if recipe.schedule.groups % world.size:
+        groups, group_size = recipe.schedule.groups, recipe.schedule.group_size
+        if groups * group_size % world.size:
             raise ValueError(
-                f"schedule.groups is {recipe.schedule.groups}, which {world.size} processes cannot share; make it a "
-                f"multiple of {world.size}"
+                f"a step has {groups * group_size} videos (schedule.groups {groups} x group_size {group_size}), which "
+                f"{world.size} processes cannot share evenly; make it a multiple of {world.size}"
             )
         self._recipe = recipe
         self._parts = parts
@@ -181,7 +182,7 @@ class Trainer:
         clip, schedule, policy = recipe.clip, recipe.schedule, parts.policy
         phase = self._phases.phase(step)
         began = time.perf_counter()
-        here = self._world.share(schedule.groups)
+        here = self._world.share(schedule.groups * schedule.group_size)
         batch = training_batch(
             parts.prompts.main if phase.use_3d else parts.prompts.dynamic,
             schedule.groups,
@@ -194,8 +195,7 @@ class Trainer:
             here,
         )
         conditioning = policy.encode(batch.prompts)
-        first = here.start * schedule.group_size
-        draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(batch.prompts), first)
+        draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(here), here.start)
         made = sample_and_score(
             policy,
             parts.objective,
@@ -219,7 +219,7 @@ class Trainer:
             raise ValueError(silent_sentence(scores, step))
         scored = time.perf_counter()
         law = noise_law(batch.trajectories, batch.noise.shape[1:], recipe.noise)
-        draws = replace(step_draws(Stream.LOSS, recipe.seed, step, len(batch.prompts), first), law=law)
+        draws = replace(step_draws(Stream.LOSS, recipe.seed, step, len(here), here.start), law=law)
         learned = self._update(made.rollout, conditioning, advantages, step, draws)
         ended = time.perf_counter()
         values: dict[str, Value] = {
