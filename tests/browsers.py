@@ -32,10 +32,11 @@ def chromium() -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Watched:
-    """A page, what its console said of errors and warnings, and the addresses it asked for."""
+    """A page, the errors and the warnings of its console, and the addresses it asked for."""
 
     page: Any
-    said: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     asked_for: list[str] = field(default_factory=list)
 
     def abroad(self, *homes: str) -> list[str]:
@@ -55,8 +56,9 @@ def watched(browser: Any, width: int = 1200, height: int = 900) -> Iterator[Watc
     """An empty page of a width, closed at the end."""
     page = browser.new_page(viewport={"width": width, "height": height})
     seen = Watched(page)
-    page.on("console", lambda message: seen.said.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: seen.said.append(str(error)))
+    heard = {"error": seen.errors, "warning": seen.warnings}
+    page.on("console", lambda message: heard.get(message.type, []).append(message.text))
+    page.on("pageerror", lambda error: seen.errors.append(str(error)))
     page.on("request", lambda request: seen.asked_for.append(request.url))
     page.on("websocket", lambda socket: seen.asked_for.append(socket.url))
     yield seen

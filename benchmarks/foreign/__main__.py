@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+from torch import Tensor
 
 from benchmarks.foreign.judge import METRICS, Scored, scored, shown, won
-from benchmarks.foreign.scene import SPOILS, Film, sample_room
+from benchmarks.foreign.scene import SPOILS, Film, Room, sample_room
 from benchmarks.results import RESULTS, save
 from worldr1.camera.language import ALL_MOVES
 from worldr1.camera.trajectory import Trajectory
+from worldr1.data.atomic import write_text
 from worldr1.evaluation.video import write_video
 from worldr1.reconstruction.backends import BackendName, load_backend
 
@@ -35,7 +38,7 @@ def main(
     weights: str | None = None,
     seed: int = 7,
 ) -> None:
-    """Film and score pairs of a consistent video and a spoilt version of it.
+    """Film and score pairs of a consistent video and a spoilt version of it; goes on where it was interrupted.
 
     Args:
         out: folder for the videos.
@@ -48,27 +51,38 @@ def main(
     """
     rng = np.random.default_rng(seed)
     judge = load_backend(backend, weights)
+    setting = {"backend": backend, "weights": weights, "size": [height, width], "frames": frames, "seed": seed}
     rows: list[Row] = []
     for number in range(clips):
         camera = Trajectory.from_moves(
             tuple(rng.choice(_MOVING, size=1 + number % 2, replace=False)), frames, float(rng.uniform(52, 76))
         )
         kind, room = SPOILS[number % len(SPOILS)], sample_room(rng)
-        film = Film(room, height, width, camera.fov)
-        row: Row = {"clip": number, "moves": ", ".join(camera.moves), "fov": camera.fov, "spoilt": kind}
-        for name, spoil in (("good", None), ("bad", kind)):
-            poses = enumerate(camera.c2w.double().numpy())
-            shots = [film.shoot(pose, spoil, k / (frames - 1)) for k, pose in poses]
-            video = torch.from_numpy(np.stack(shots)).permute(0, 3, 1, 2).float() / 255
-            path = write_video(out / f"{number:02d}-{spoil or 'true'}.mp4", video, fps=FPS)
-            row[name] = scored(path, judge, camera)
-        film.close()
-        rows.append(row)
-        sys.stdout.write(_line(row) + "\n")
+        done = out / f"{number:02d}-{backend}.json"
+        known = json.loads(done.read_text("utf-8")) if done.is_file() else {}
+        if known.get("setting") != setting:
+            row: Row = {"clip": number, "moves": ", ".join(camera.moves), "fov": camera.fov, "spoilt": kind}
+            for name, spoil in (("good", None), ("bad", kind)):
+                video = film(room, camera, spoil, (height, width))
+                path = write_video(out / f"{number:02d}-{spoil or 'true'}.mp4", video, fps=FPS)
+                row[name] = scored(path, judge, camera)
+            known = {"setting": setting, "row": row}
+            write_text(done, json.dumps(known))
+        rows.append(known["row"])
+        sys.stdout.write(_line(rows[-1]) + "\n")
         sys.stdout.flush()
-    found = summary(rows, frames) | {"backend": backend, "size": [height, width], "frames": frames, "seed": seed}
+    found = summary(rows, frames) | setting
     path = save(results, f"foreign-{backend}-{height}p", {"summary": found, "rows": rows}, table)
     sys.stdout.write(f"{path.with_suffix('.md').read_text('utf-8')}\nwrote {path}\n")
+
+
+def film(room: Room, camera: Trajectory, spoilt: str | None, size: tuple[int, int]) -> Tensor:
+    """The room along the camera [T, 3, H, W] in [0, 1], spoilt more or less from frame to frame."""
+    stage = Film(room, *size, camera.fov)
+    last = camera.frames - 1
+    shots = [stage.shoot(pose, spoilt, k / last) for k, pose in enumerate(camera.c2w.double().numpy())]
+    stage.close()
+    return torch.from_numpy(np.stack(shots)).permute(0, 3, 1, 2).float() / 255
 
 
 def summary(rows: Sequence[Row], frames: int) -> dict[str, Any]:

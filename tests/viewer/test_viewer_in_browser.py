@@ -64,5 +64,5 @@ def test_the_viewer_is_quiet_stays_at_home_and_draws(width: int, browser: Any, v
         seen.page.screenshot(path=tmp_path / f"view-{width}.png")
         inner, outer = seen.width()
         assert inner <= outer == width
-        assert seen.said == []
+        assert seen.errors == []
         assert seen.abroad(address, address.replace("http", "ws")) == []
