@@ -12,17 +12,17 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import tyro
 from torch import Tensor
 
+from benchmarks.parts import part
 from benchmarks.results import RESULTS, save
 from worldr1.evaluation.document import plain
 from worldr1.evaluation.fitted import fitted_scores
@@ -51,24 +51,25 @@ _HEAD_GUARDS = ("camera motion", "RotErr", "dynamic degree", "objects")
 Columns = dict[str, npt.NDArray[np.float64]]
 
 
-@dataclass
-class Clock:
-    """Seconds of processor time spent on parts of the work, and how many clips they were for."""
+@dataclass(frozen=True)
+class Task:
+    """What is measured of every candidate.
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    clips: dict[str, int] = field(default_factory=dict)
+    Attributes:
+        prompts: static ones first.
+        recipe: of the run.
+        judges: by name.
+        composer: the recipe's reward, for its reconstructor and its S_recon.
+        fitted: how many of the prompts the second evaluator sees.
+        seed: of the first candidates' noise.
+    """
 
-    @contextmanager
-    def of(self, name: str, clips: int) -> Any:
-        """Count what happens inside."""
-        began = time.process_time()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - began
-        self.clips[name] = self.clips.get(name, 0) + clips
-
-    def each(self) -> dict[str, float]:
-        """Seconds a clip."""
-        return {name: self.seconds[name] / self.clips[name] for name in self.seconds}
+    prompts: Sequence[HeldOutPrompt]
+    recipe: Recipe
+    judges: Mapping[str, Judge]
+    composer: RewardComposer
+    fitted: int
+    seed: int
 
 
 def main(
@@ -77,9 +78,11 @@ def main(
     dynamic: int = 32,
     fitted: int = 24,
     seed: int = 2_718,
+    out: Path = Path("runs/best-of"),
     results: Path = RESULTS,
 ) -> None:
-    """Compare single samples and the best of 2, 4 and 8 of a run's base and of what it trained.
+    """Compare single samples and the best of 2, 4 and 8 of a run's base and of what it trained; goes on where it was
+    interrupted.
 
     Args:
         run: directory of a finished run of the tiny world.
@@ -87,6 +90,7 @@ def main(
         dynamic: dynamic ones, for the dynamic degree.
         fitted: how many of the static prompts the second evaluator sees.
         seed: of prompts and noise; the first candidates are those of `worldr1 evaluate`.
+        out: folder for the candidates' numbers.
         results: folder for the table and the numbers, by date.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -95,61 +99,61 @@ def main(
     shown = held_out_prompts(prompts, seed, recipe.clip.frames)
     shown += held_out_prompts(dynamic, seed, recipe.clip.frames, dynamic=True)
     judges: dict[str, Judge] = {"score": by_score, "recipe": InBatches(composer, 32)}
-    clock = Clock()
+    task = Task(shown, recipe, judges, composer, fitted, seed)
+    setting = {"prompts": prompts, "dynamic": dynamic, "fitted": fitted, "seed": seed}
     base = load_sampler(base_of(recipe), recipe)
-    made = {"base": candidates(base, shown, recipe, seed, judges, composer, fitted, clock)}
-    truth = through_vae(base, ground_truth(shown, recipe.clip.height, recipe.clip.width), recipe.sampling.micro_batch)
-    known = measured(shown, truth, composer, fitted)
-    trained = load_sampler(str(run), recipe)
-    made["trained"] = candidates(trained, shown, recipe, seed, judges, composer, fitted, clock)
-    rows = table_rows(made, known, tuple(judges))
+    models = {"base": base, "trained": load_sampler(str(run), recipe)}
+    known = part(out / "truth.json", setting, partial(_truth, base, task))
+    made: dict[str, Columns] = {}
+    seconds: list[dict[str, float]] = []
+    for model, policy in models.items():
+        taken = []
+        for number in range(COUNTS[-1]):
+            kept = setting | {"run": str(run), "model": model, "number": number}
+            taken.append(part(out / f"{model}-{number}.json", kept, partial(candidate, policy, task, number)))
+            logger.info("%s %d: mean PSNR %.2f dB", model, number, np.nanmean(taken[-1]["columns"]["psnr"]))
+        seconds += [one["seconds"] for one in taken]
+        made[model] = {name: np.array([one["columns"][name] for one in taken]) for name in taken[0]["columns"]}
     found = {
-        "extent": {"prompts": prompts, "dynamic": dynamic, "fitted": fitted, "seed": seed, "candidates": COUNTS[-1]},
-        "rows": rows,
-        "seconds_a_clip": clock.each(),
+        "extent": setting | {"candidates": COUNTS[-1]},
+        "rows": table_rows(made, {name: np.array(column) for name, column in known.items()}, tuple(judges)),
+        "seconds_a_clip": {name: float(np.median([one[name] for one in seconds])) for name in seconds[0]},
     }
     path = save(results, "best-of", plain(found), table)
     sys.stdout.write(f"{path.with_suffix('.md').read_text('utf-8')}\nwrote {path}\n")
 
 
-def candidates(
-    policy: DiffusersPolicy,
-    prompts: Sequence[HeldOutPrompt],
-    recipe: Recipe,
-    seed: int,
-    judges: Mapping[str, Judge],
-    composer: RewardComposer,
-    fitted: int,
-    clock: Clock,
-) -> Columns:
-    """All measures of `COUNTS[-1]` samples of every prompt, and what the judges say: columns [candidates, prompts]."""
-    rows: list[Columns] = []
-    for number in range(COUNTS[-1]):
-        with clock.of("sampling", len(prompts)), torch.no_grad():
-            videos = draw(policy, prompts, recipe, seed + number)
-        row = measured(prompts, videos, composer, fitted)
-        samples = [Sample(v, p.prompt, p.trajectory) for v, p in zip(videos, prompts, strict=True)]
-        for name, judge in judges.items():
-            with clock.of(f"judging by {name}", len(prompts)):
-                row[name] = judge(samples).total.double().numpy()
-        rows.append(row)
-        logger.info("candidate %d: mean PSNR %.2f dB", number, np.nanmean(row["psnr"]))
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+def candidate(policy: DiffusersPolicy, task: Task, number: int) -> dict[str, dict[str, Any]]:
+    """All measures of one sample of every prompt, what the judges say, and the processor seconds of making a clip."""
+    began = time.process_time()
+    videos = draw(policy, task.prompts, task.recipe, task.seed + number)
+    seconds = {"sampling": time.process_time() - began}
+    columns = measured(task, videos)
+    samples = [Sample(v, p.prompt, p.trajectory) for v, p in zip(videos, task.prompts, strict=True)]
+    for name, judge in task.judges.items():
+        began = time.process_time()
+        columns[name] = judge(samples).total.tolist()
+        seconds[f"judging by {name}"] = time.process_time() - began
+    return {"columns": columns, "seconds": {name: spent / len(videos) for name, spent in seconds.items()}}
 
 
-def measured(prompts: Sequence[HeldOutPrompt], videos: Tensor, composer: RewardComposer, fitted: int) -> Columns:
-    """`MEASURES` of one clip for each prompt, nan where they do not apply; static prompts come first."""
-    recon = composer.rewards.get("recon", ReconReward())
-    assert composer.reconstructor is not None
+def _truth(base: DiffusersPolicy, task: Task) -> dict[str, list[float]]:
+    clip = task.recipe.clip
+    rendered = ground_truth(task.prompts, clip.height, clip.width)
+    return measured(task, through_vae(base, rendered, task.recipe.sampling.micro_batch))
+
+
+def measured(task: Task, videos: Tensor) -> dict[str, list[float]]:
+    """`MEASURES` of one clip for each prompt, nan where they do not apply."""
+    recon = task.composer.rewards.get("recon", ReconReward())
+    assert task.composer.reconstructor is not None
     assert isinstance(recon, ReconReward)
-    columns = measure(prompts, videos, {"recon": recon}, composer.reconstructor).columns
-    found = {name: np.array(values) for name, values in columns.items()}
-    fits = fitted_scores(videos[:fitted], [p.trajectory for p in prompts[:fitted]], lpips=recon.lpips)
+    found = measure(task.prompts, videos, {"recon": recon}, task.composer.reconstructor).columns
+    fits = fitted_scores(videos[: task.fitted], [p.trajectory for p in task.prompts[: task.fitted]], lpips=recon.lpips)
+    rest = [float("nan")] * (len(videos) - len(fits))
     for name in ("psnr", "ssim", "lpips"):
-        column = np.full(len(prompts), np.nan)
-        column[: len(fits)] = [getattr(fit, name) for fit in fits]
-        found[f"fitted_{name}"] = column
-    return {name: found[name] for name in MEASURES}
+        found[f"fitted_{name}"] = [float(getattr(fit, name)) for fit in fits] + rest
+    return {name: [float(value) for value in found[name]] for name in MEASURES}
 
 
 def best_of(values: npt.NDArray[np.float64], totals: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:

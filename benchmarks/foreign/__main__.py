@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from benchmarks.foreign.judge import METRICS, Scored, scored, shown, won
 from benchmarks.foreign.scene import SPOILS, Film, Room, sample_room
+from benchmarks.parts import part
 from benchmarks.results import RESULTS, save
 from worldr1.camera.language import ALL_MOVES
 from worldr1.camera.trajectory import Trajectory
-from worldr1.data.atomic import write_text
 from worldr1.evaluation.video import write_video
-from worldr1.reconstruction.backends import BackendName, load_backend
+from worldr1.reconstruction.backends import Backend, BackendName, load_backend
 
 FPS = 16
 _MOVING = [move for move in ALL_MOVES if move.split()[0] in ("push", "move", "orbit", "pull", "crane")]
@@ -58,22 +58,23 @@ def main(
             tuple(rng.choice(_MOVING, size=1 + number % 2, replace=False)), frames, float(rng.uniform(52, 76))
         )
         kind, room = SPOILS[number % len(SPOILS)], sample_room(rng)
-        done = out / f"{number:02d}-{backend}.json"
-        known = json.loads(done.read_text("utf-8")) if done.is_file() else {}
-        if known.get("setting") != setting:
-            row: Row = {"clip": number, "moves": ", ".join(camera.moves), "fov": camera.fov, "spoilt": kind}
-            for name, spoil in (("good", None), ("bad", kind)):
-                video = film(room, camera, spoil, (height, width))
-                path = write_video(out / f"{number:02d}-{spoil or 'true'}.mp4", video, fps=FPS)
-                row[name] = scored(path, judge, camera)
-            known = {"setting": setting, "row": row}
-            write_text(done, json.dumps(known))
-        rows.append(known["row"])
+        shoot = partial(_pair, out, number, room, camera, kind, (height, width), judge)
+        rows.append(part(out / f"{number:02d}-{backend}.json", setting, shoot))
         sys.stdout.write(_line(rows[-1]) + "\n")
         sys.stdout.flush()
     found = summary(rows, frames) | setting
     path = save(results, f"foreign-{backend}-{height}p", {"summary": found, "rows": rows}, table)
     sys.stdout.write(f"{path.with_suffix('.md').read_text('utf-8')}\nwrote {path}\n")
+
+
+def _pair(
+    out: Path, number: int, room: Room, camera: Trajectory, kind: str, size: tuple[int, int], judge: Backend
+) -> Row:
+    row: Row = {"clip": number, "moves": ", ".join(camera.moves), "fov": camera.fov, "spoilt": kind}
+    for name, spoil in (("good", None), ("bad", kind)):
+        path = write_video(out / f"{number:02d}-{spoil or 'true'}.mp4", film(room, camera, spoil, size), fps=FPS)
+        row[name] = scored(path, judge, camera)
+    return row
 
 
 def film(room: Room, camera: Trajectory, spoilt: str | None, size: tuple[int, int]) -> Tensor:

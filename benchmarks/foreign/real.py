@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from torch.nn import functional
 
 from benchmarks.foreign.judge import METRICS, scored, shown, won
 from benchmarks.foreign.spoil import KINDS, STRENGTHS, spoil
+from benchmarks.parts import part
 from benchmarks.results import RESULTS, save
 from worldr1.data.video import read_sampled
 from worldr1.evaluation.video import write_video
-from worldr1.reconstruction.backends import BackendName, load_backend
+from worldr1.reconstruction.backends import Backend, BackendName, load_backend
 
 MOST_READ = 900
 FPS = 16
@@ -37,37 +39,30 @@ def main(
     results: Path = RESULTS,
     windows: int = 2,
     frames: int = 33,
-    stride: int = 1,
     short_side: int = 240,
     backend: BackendName = "stereo",
     seed: int = 7,
 ) -> None:
-    """Score windows of clips as they are and spoilt in ten ways.
+    """Score windows of clips as they are and spoilt in ten ways; goes on where it was interrupted.
 
     Args:
         clips: video files, or folders of pictures.
         out: folder for the videos.
         results: folder for the table and the numbers, by date.
         windows: of each clip, evenly spread over it.
-        frames: of a window; a clip with fewer is taken whole.
-        stride: every how many-th frame of a clip is taken.
+        frames: of a window, which covers a quarter of its clip where that is more; a clip with fewer is taken whole.
         short_side: pixels on the short side at which clips are spoilt and encoded.
         backend: as of `worldr1 score`.
         seed: of the defects.
     """
     judge = load_backend(backend)
-    parts = [part for clip in clips for part in cut(clip, windows, frames, stride, short_side)]
+    parts = [part for clip in clips for part in cut(clip, windows, frames, short_side)]
     rows: list[Row] = []
     for number, (name, video) in enumerate(parts):
         other = like(_another(parts, number), video)
+        setting = {"backend": backend, "seed": seed, "number": number, "windows": windows, "size": list(video.shape)}
         base = out / re.sub(r"[^A-Za-z0-9]+", "-", name)
-        row: Row = {"window": name, "size": list(video.shape[2:]), "frames": len(video), "spoilt": {}}
-        row["good"] = scored(write_video(base / "true.mp4", video, fps=FPS), judge)
-        for kind in KINDS:
-            for strength in STRENGTHS:
-                spoilt = spoil(video, kind, strength, np.random.default_rng([seed, number]), other)
-                path = write_video(base / f"{kind}-{strength}.mp4", spoilt, fps=FPS)
-                row["spoilt"][f"{kind} {strength}"] = scored(path, judge)
+        row = part(base / f"{backend}.json", setting, partial(_window, base, name, video, other, judge, (seed, number)))
         rows.append(row)
         sys.stdout.write(_line(row) + "\n")
         sys.stdout.flush()
@@ -75,9 +70,21 @@ def main(
     sys.stdout.write(f"{path.with_suffix('.md').read_text('utf-8')}\nwrote {path}\n")
 
 
-def cut(path: Path, windows: int, frames: int, stride: int, short_side: int) -> list[tuple[str, Tensor]]:
+def _window(base: Path, name: str, video: Tensor, other: Tensor, judge: Backend, seed: tuple[int, int]) -> Row:
+    row: Row = {"window": name, "size": list(video.shape[2:]), "frames": len(video), "spoilt": {}}
+    row["good"] = scored(write_video(base / "true.mp4", video, fps=FPS), judge)
+    for kind in KINDS:
+        for strength in STRENGTHS:
+            spoilt = spoil(video, kind, strength, np.random.default_rng(seed), other)
+            path = write_video(base / f"{kind}-{strength}.mp4", spoilt, fps=FPS)
+            row["spoilt"][f"{kind} {strength}"] = scored(path, judge)
+    return row
+
+
+def cut(path: Path, windows: int, frames: int, short_side: int) -> list[tuple[str, Tensor]]:
     """Windows of a clip as (name:first frame, [T, 3, H, W] in [0, 1]), of even size, as H.264 needs it."""
-    video = read_sampled(path, MOST_READ, short_side).frames[::stride]
+    video = read_sampled(path, MOST_READ, short_side).frames
+    video = video[:: max(1, len(video) // (4 * frames))]
     video = video[:, :, : video.shape[2] // 2 * 2, : video.shape[3] // 2 * 2]
     length = min(frames, len(video))
     count = max(1, min(windows, len(video) // length))
@@ -138,14 +145,14 @@ def table(content: Mapping[str, Any]) -> str:
         f"# Score of clips from real cameras, {content['date'][:10]}, commit {content['commit']}\n",
         f"{machine}. Backend {content['backend']}.",
     ]
-    for name, part in content["summary"].items():
-        metrics = list(part["ranked_right"])
+    for name, group in content["summary"].items():
+        metrics = list(group["ranked_right"])
         lines += [
-            f"\n## {part['windows']} windows {'without' if name == 'judgeable' else 'with'} a warning\n",
+            f"\n## {group['windows']} windows {'without' if name == 'judgeable' else 'with'} a warning\n",
             "| spoilt | " + " | ".join(metrics) + " |",
             "|" + "---|" * (len(metrics) + 1),
         ]
-        shares = {**part["by_defect"], f"all {part['pairs']} pairs": part["ranked_right"]}
+        shares = {**group["by_defect"], f"all {group['pairs']} pairs": group["ranked_right"]}
         lines += [f"| {row} | " + " | ".join(f"{of[m]:.0%}" for m in metrics) + " |" for row, of in shares.items()]
     defects = list(content["rows"][0]["spoilt"])
     lines += [

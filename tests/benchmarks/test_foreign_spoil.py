@@ -73,7 +73,7 @@ def test_a_missing_score_loses_and_is_beaten() -> None:
 
 def test_windows_lie_apart_and_another_clip_is_fitted_to_them(tmp_path: Path) -> None:
     path = write_video(tmp_path / "long.mp4", picture(21, 48, 80))
-    windows = cut(path, 2, 8, 1, 32)
+    windows = cut(path, 2, 8, 32)
     assert [name for name, _ in windows] == ["long:0", "long:13"]
     assert windows[0][1].shape == (8, 3, 32, 52)
     assert like(picture(3, 32, 32), windows[0][1]).shape == (8, 3, 32, 52)
