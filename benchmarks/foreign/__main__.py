@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from torch import Tensor
 
-from benchmarks.foreign.scene import SPOILS, Film, sample_room
+from benchmarks.foreign.judge import METRICS, Scored, scored, shown, won
+from benchmarks.foreign.scene import SPOILS, Film, Room, sample_room
+from benchmarks.parts import part
+from benchmarks.results import RESULTS, save
 from worldr1.camera.language import ALL_MOVES
 from worldr1.camera.trajectory import Trajectory
-from worldr1.data.video import read_sampled
 from worldr1.evaluation.video import write_video
 from worldr1.reconstruction.backends import Backend, BackendName, load_backend
-from worldr1.scoring import VideoScores, score
 
 FPS = 16
-METRICS = ("recon", "psnr", "mvcs")
 _MOVING = [move for move in ALL_MOVES if move.split()[0] in ("push", "move", "orbit", "pull", "crane")]
+Row = dict[str, Any]
 
 
 def main(
     out: Path = Path("runs/foreign"),
+    results: Path = RESULTS,
     clips: int = 32,
     frames: int = 33,
     height: int = 480,
@@ -34,111 +38,109 @@ def main(
     weights: str | None = None,
     seed: int = 7,
 ) -> None:
-    """Film and score pairs of a consistent video and a spoilt version of it.
+    """Film and score pairs of a consistent video and a spoilt version of it; goes on where it was interrupted.
 
     Args:
-        out: folder for the videos, results.json and results.md.
+        out: folder for the videos.
+        results: folder for the table and the numbers, by date.
         clips: number of pairs.
-        frames: of each video, at 16 a second.
+        frames: of each video, at 16 a second; at most the 33 that a score uses.
         height, width: of the pictures, even.
         backend, weights: as of `worldr1 score`.
         seed: of rooms, cameras and fields of view.
     """
     rng = np.random.default_rng(seed)
     judge = load_backend(backend, weights)
-    rows = []
+    setting = {"backend": backend, "weights": weights, "size": [height, width], "frames": frames, "seed": seed}
+    rows: list[Row] = []
     for number in range(clips):
         camera = Trajectory.from_moves(
             tuple(rng.choice(_MOVING, size=1 + number % 2, replace=False)), frames, float(rng.uniform(52, 76))
         )
         kind, room = SPOILS[number % len(SPOILS)], sample_room(rng)
-        film = Film(room, height, width, camera.fov)
-        row: dict[str, object] = {"clip": number, "moves": ", ".join(camera.moves), "fov": camera.fov, "spoilt": kind}
-        for name, spoil in (("good", None), ("bad", kind)):
-            poses = enumerate(camera.c2w.double().numpy())
-            shots = [film.shoot(pose, spoil, k / (frames - 1)) for k, pose in poses]
-            video = torch.from_numpy(np.stack(shots)).permute(0, 3, 1, 2).float() / 255
-            path = write_video(out / f"{number:02d}-{spoil or 'true'}.mp4", video, fps=FPS)
-            row[name] = _scored(path, camera, judge)
-        film.close()
-        rows.append(row)
-        sys.stdout.write(_line(row) + "\n")
+        shoot = partial(_pair, out, number, room, camera, kind, (height, width), judge)
+        rows.append(part(out / f"{number:02d}-{backend}.json", setting, shoot))
+        sys.stdout.write(_line(rows[-1]) + "\n")
         sys.stdout.flush()
-    result = summary(rows, frames) | {"backend": backend, "size": [height, width], "frames": frames, "seed": seed}
-    (out / "results.json").write_text(json.dumps({"summary": result, "rows": rows}, indent=1) + "\n", "utf-8")
-    text = table(rows, result)
-    (out / "results.md").write_text(text, "utf-8")
-    sys.stdout.write(text)
+    found = summary(rows, frames) | setting
+    path = save(results, f"foreign-{backend}-{height}p", {"summary": found, "rows": rows}, table)
+    sys.stdout.write(f"{path.with_suffix('.md').read_text('utf-8')}\nwrote {path}\n")
 
 
-def _scored(path: Path, camera: Trajectory, judge: Backend) -> dict[str, object]:
-    """Numbers of one file, or why there are none; and the seconds that reading and scoring took."""
-    began = time.perf_counter()
-    try:
-        video = read_sampled(path, short_side=judge.short_side)
-        found: VideoScores = score(
-            video.frames, camera if video.total == len(video.frames) else None, reconstructor=judge.reconstructor
-        )
-    except ValueError as error:
-        return {"error": str(error), "seconds": time.perf_counter() - began}
-    return {**found.numbers, "warnings": list(found.warnings), "seconds": time.perf_counter() - began}
+def _pair(
+    out: Path, number: int, room: Room, camera: Trajectory, kind: str, size: tuple[int, int], judge: Backend
+) -> Row:
+    row: Row = {"clip": number, "moves": ", ".join(camera.moves), "fov": camera.fov, "spoilt": kind}
+    for name, spoil in (("good", None), ("bad", kind)):
+        path = write_video(out / f"{number:02d}-{spoil or 'true'}.mp4", film(room, camera, spoil, size), fps=FPS)
+        row[name] = scored(path, judge, camera)
+    return row
 
 
-def summary(rows: list[dict], frames: int) -> dict[str, object]:
+def film(room: Room, camera: Trajectory, spoilt: str | None, size: tuple[int, int]) -> Tensor:
+    """The room along the camera [T, 3, H, W] in [0, 1], spoilt more or less from frame to frame."""
+    stage = Film(room, *size, camera.fov)
+    last = camera.frames - 1
+    shots = [stage.shoot(pose, spoilt, k / last) for k, pose in enumerate(camera.c2w.double().numpy())]
+    stage.close()
+    return torch.from_numpy(np.stack(shots)).permute(0, 3, 1, 2).float() / 255
+
+
+def summary(rows: Sequence[Row], frames: int) -> dict[str, Any]:
     """Share of pairs ranked right by each metric (a pair with a missing score counts as wrong), medians, cost."""
-    good = [row["good"] for row in rows]
+    good: list[Scored] = [row["good"] for row in rows]
 
     def median(name: str, factor: float) -> float:
         values = [g[name] * factor for g in good if g.get(name) is not None]
         return float(np.median(values)) if values else float("nan")
 
+    def share(metric: str, chosen: Sequence[Row]) -> float:
+        return float(np.mean([won(row["good"], row["bad"], metric) for row in chosen]))
+
+    kinds = {kind: [row for row in rows if row["spoilt"] == kind] for kind in SPOILS}
     return {
         "pairs": len(rows),
-        "ranked_right": {m: float(np.mean([_won(row, m) for row in rows])) for m in METRICS},
-        "ranked_right_by_kind": {
-            kind: float(np.mean([_won(row, "recon") for row in rows if row["spoilt"] == kind]))
-            for kind in SPOILS
-            if any(row["spoilt"] == kind for row in rows)
-        },
+        "ranked_right": {metric: share(metric, rows) for metric in METRICS},
+        "ranked_right_by_kind": {kind: share("recon", chosen) for kind, chosen in kinds.items() if chosen},
         "rot_err_degrees_a_frame": median("rot_err", np.degrees(1.0) / frames),
         "trans_err_a_frame": median("trans_err", 1.0 / frames),
         "seconds_a_second_of_video": median("seconds", FPS / frames),
+        "cpu_seconds_a_second_of_video": median("cpu_seconds", FPS / frames),
     }
 
 
-def _won(row: dict, metric: str) -> bool:
-    a, b = row["good"].get(metric), row["bad"].get(metric)
-    return a is not None and (b is None or a > b)
-
-
-def _line(row: dict) -> str:
+def _line(row: Row) -> str:
     good, bad = row["good"], row["bad"]
-    numbers = " ".join(f"{m} {_shown(good.get(m))} {_shown(bad.get(m))}" for m in METRICS)
+    numbers = " ".join(f"{m} {shown(good.get(m))} {shown(bad.get(m))}" for m in METRICS)
     return (
-        f"{row['clip']:2d} {row['spoilt']:5} {row['moves']:24} {numbers} RotErr {_shown(good.get('rot_err'))} "
-        f"TransErr {_shown(good.get('trans_err'))} {good['seconds']:.1f} s {good.get('error', '')}"
+        f"{row['clip']:2d} {row['spoilt']:5} {row['moves']:24} {numbers} RotErr {shown(good.get('rot_err'))} "
+        f"TransErr {shown(good.get('trans_err'))} {good['seconds']:.1f} s {good.get('error', '')}"
     )
 
 
-def _shown(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "-"
-
-
-def table(rows: list[dict], result: dict) -> str:
-    """The pairs and their summary in Markdown."""
+def table(content: Mapping[str, Any]) -> str:
+    """Machine, pairs and their summary in Markdown; RotErr and TransErr are sums over the frames of the true video."""
+    result, machine = content["summary"], ", ".join(f"{name} {value}" for name, value in content["machine"].items())
     heads = ["clip", "moves", "spoilt", *(f"{m}, true / spoilt" for m in METRICS), "RotErr", "TransErr", "seconds"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    for row in rows:
+    lines = [
+        f"# Score of rooms filmed by VTK, {content['date'][:10]}, commit {content['commit']}\n",
+        f"{machine}. Backend {result['backend']}, {result['frames']} frames.\n",
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+    ]
+    for row in content["rows"]:
         good, bad = row["good"], row["bad"]
-        pairs = [f"{_shown(good.get(m))} / {_shown(bad.get(m))}" for m in METRICS]
-        errors = [_shown(good.get(name)) for name in ("rot_err", "trans_err", "seconds")]
+        pairs = [f"{shown(good.get(m))} / {shown(bad.get(m))}" for m in METRICS]
+        errors = [shown(good.get(name)) for name in ("rot_err", "trans_err", "seconds")]
         lines.append("| " + " | ".join([str(row["clip"]), row["moves"], row["spoilt"], *pairs, *errors]) + " |")
     told = ", ".join(f"{m} {share:.1%}" for m, share in result["ranked_right"].items())
+    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in result["ranked_right_by_kind"].items())
     lines += [
         "",
-        f"Of {result['pairs']} pairs ranked right: {told}. Median of the true videos: RotErr "
+        f"Of {result['pairs']} pairs ranked right: {told}; by recon: {kinds}. Median of the true videos: RotErr "
         f"{result['rot_err_degrees_a_frame']:.3f} degrees and TransErr {result['trans_err_a_frame']:.4f} scene depths "
-        f"a frame. Scoring takes {result['seconds_a_second_of_video']:.2f} s for a second of "
+        f"a frame. Scoring takes {result['seconds_a_second_of_video']:.2f} s "
+        f"({result['cpu_seconds_a_second_of_video']:.2f} s of processor time) for a second of "
         f"{result['size'][1]}x{result['size'][0]} video.",
     ]
     return "\n".join(lines) + "\n"

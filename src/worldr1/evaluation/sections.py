@@ -37,6 +37,7 @@ METRIC_NAMES = {
     "residual_flow": ("Residual flow", "pixels a frame, whole image, dynamic prompts; defects count as flow here"),
     "grain": ("Grain", "standard deviation of pixel noise"),
 }
+_DIGITS = {"grain": 5}  # 3 for all others
 FITTED_NAMES = {
     "psnr": ("Fitted splats: PSNR", "dB on frames left out, true trajectory; never part of the reward"),
     "ssim": ("Fitted splats: SSIM", ""),
@@ -242,12 +243,11 @@ def _metric_rows(section: Mapping[str, Any], names: Mapping[str, tuple[str, str]
     for name, (title, note) in names.items():
         if name not in section:
             continue
-        cells = []
+        cells, digits = [], _DIGITS.get(name, 3)
         for side in SIDES:
             entry = section[name].get(side)
-            cells.append(
-                f"<td>{entry['value']:.3f}<small>{_range(entry['ci95'], 3)}</small></td>" if entry else "<td></td>"
-            )
+            value = f"{entry['value']:.{digits}f}<small>{_range(entry['ci95'], digits)}</small>" if entry else ""
+            cells.append(f"<td>{value}</td>")
         rows.append(f"<tr><td>{title}<small>{note}</small></td>{''.join(cells)}</tr>")
     return rows
 
@@ -267,7 +267,8 @@ def guards_table(run: RunRecord) -> str:
             gauge = _gauge(guard["ratio"], low, high, guard["band"], guard["inside"])
         rows.append(
             f"<tr><td>{escape(name.replace('_', ' '))}<small>{escape(guard['meaning'])}</small></td>"
-            f"<td>{means[0]}</td><td>{means[1]}</td><td>{means[2]}</td><td>{ratio}</td><td>{gauge}</td>"
+            f"<td>{means[0]}</td><td>{means[1]}</td><td>{means[2]}</td><td>{ratio}</td>"
+            f'<td class="wide">{gauge}</td>'
             f"<td>{_state(guard)}</td></tr>"
         )
     accuracy = run.evaluation["object_detector_accuracy"]
@@ -276,7 +277,8 @@ def guards_table(run: RunRecord) -> str:
         f"object detector tells colours with an accuracy of {accuracy['color']:.3f} (the worst colour) and shapes with "
         f"{accuracy['color_and_shape_given_color']:.3f}."
     )
-    head = "<th>Base</th><th>Trained</th><th>Ground truth</th><th>Ratio</th><th>0.8 to 1.2</th><th></th>"
+    head = "<th>Base</th><th>Trained</th><th>Ground truth</th><th>Ratio</th>"
+    head += '<th class="wide">0.8 to 1.2</th><th></th>'
     return _section("Guards", note, _table(head, rows))
 
 
