@@ -51,6 +51,16 @@ def test_counts_are_those_made_by_hand(recipe: Recipe, rollout: int, forward: in
     assert seen.total == total
 
 
+def test_a_shared_prefix_is_counted_once_for_its_group() -> None:
+    """By hand: over all places of the window, what comes before it divided by the group's size."""
+    recipe = _recipe(20, 5.0, {"name": "grpo"}, window=2)
+    sampling = recipe.sampling.model_copy(update={"shared_prefix": True})
+    made = count_evaluations(recipe.model_copy(update={"sampling": sampling})).rollout
+    places = range(recipe.sampling.window_range[1] - 2 + 1)
+    each = [2 * (place / recipe.schedule.group_size + 20 - place) for place in places]
+    assert made == pytest.approx(sum(each) / len(each))
+
+
 @pytest.mark.parametrize("name", ["world-r1-small", "world-r1-large"])
 def test_recipes_of_real_models_are_cheap(name: str) -> None:
     assert count_evaluations(load_recipe(name)).total <= 60

@@ -156,6 +156,13 @@ def test_nft_refuses_guidance() -> None:
     assert Recipe.model_validate({**guided, "objective": {"name": "grpo"}}).sampling.guidance == 5.0
 
 
+def test_a_shared_prefix_needs_a_window() -> None:
+    shared = {"sampling": {"shared_prefix": True}}
+    with pytest.raises(ValidationError, match=r"sampling\.shared_prefix would make all videos of a group the same"):
+        Recipe.model_validate(shared)
+    assert Recipe.model_validate({**shared, "objective": {"name": "grpo"}}).sampling.shared_prefix
+
+
 def test_recipes_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValidationError):
         Recipe().seed = 1  # type: ignore[misc]

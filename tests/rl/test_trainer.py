@@ -278,6 +278,12 @@ def test_a_part_of_a_step_is_the_same_videos_where_it_cuts_groups_or_not(here: r
     assert torch.equal(part.noise, expected.noise)
 
 
+def test_with_a_shared_prefix_a_group_starts_from_the_noise_of_its_first() -> None:
+    noise = NoiseSettings(strength=0.5)
+    shared = training_batch(PROMPTS.main, 2, 3, 5, (4, 2, 2, 2), noise, 0, 0, same_noise=True)
+    assert torch.equal(shared.noise, _batch().noise[[0, 0, 0, 3, 3, 3]])
+
+
 def test_members_and_steps_and_seeds_have_their_own_noise() -> None:
     noises = torch.cat([_batch(seed, step).noise for seed in (0, 1) for step in (0, 1)]).flatten(1)
     assert len(torch.unique(noises, dim=0)) == len(noises)

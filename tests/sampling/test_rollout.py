@@ -10,6 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from toy_policies import LinearPolicy
+from worldr1.policy.base import Conditioning
 from worldr1.sampling import log_prob, ode_step, rollout, sde_step
 
 BATCH, STEPS = 4, 6
@@ -57,6 +58,34 @@ def test_window_keeps_its_states_and_the_rest_is_the_ode(window: tuple[int, int]
         assert torch.equal(result.states[j + 1], seen[i + 1])
         step = sde_step(seen[i], _velocity(policy, seen[i], sigmas[i]), sigmas[i], sigmas[i + 1], 0.7)
         assert torch.equal(result.log_probs[j], log_prob("sde", seen[i + 1], step.mean, step.std))
+
+
+def test_samples_that_start_alike_are_one_until_the_window() -> None:
+    """Equal noise and text next to each other: fewer samples through the network before the window, same results."""
+    policy, noise, sigmas = _setup(5)
+    noise = noise[torch.tensor([0, 0, 0, 1, 1])]
+    text = policy.encode(["a", "a", "b", "c", "c"])
+    text.embeds[:2] = 0.25
+    text.embeds[2:] = 0.5
+    sizes: list[int] = []
+    velocity = policy.velocity
+
+    def counted(x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        sizes.append(len(x))
+        return velocity(x, sigma, conditioning)
+
+    policy.velocity = counted
+    seen: dict[int, Tensor] = {}
+    draws = [torch.Generator().manual_seed(k) for k in range(5)]
+    made = rollout(policy, text, noise, sigmas, (2, 3), 0.7, draws, observe=seen.__setitem__)
+    assert sizes == [3, 3, *[5] * (STEPS - 2)]
+    for k in range(5):
+        one = torch.Generator().manual_seed(k)
+        alone = rollout(policy, text.index(slice(k, k + 1)), noise[k : k + 1], sigmas, (2, 3), 0.7, one)
+        torch.testing.assert_close(made.latents[k : k + 1], alone.latents)
+        torch.testing.assert_close(made.states[:, k : k + 1], alone.states)
+    assert all(len(seen[i]) == 5 for i in range(STEPS + 1))
+    assert not torch.equal(made.latents[0], made.latents[1])
 
 
 def test_same_generator_same_rollout_and_no_use_of_global_randomness() -> None:

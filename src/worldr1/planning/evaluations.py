@@ -102,7 +102,7 @@ def count_evaluations(recipe: Recipe, preserved: Preserved | None = None) -> Eva
             advantages = torch.tensor([1.0, -1.0])
             draws = step_draws(Stream.LOSS, 0, 0, _VIDEOS)
             tally.learn(objective.losses(policy, made, text, advantages, draws))
-        counted = tally.each(_VIDEOS)
+        counted = _shared(tally.each(_VIDEOS), recipe)
         if preserved is None:
             return counted
         with _counting(pipeline.transformer.blocks[0], one := _Tally()):
@@ -114,6 +114,15 @@ def count_evaluations(recipe: Recipe, preserved: Preserved | None = None) -> Eva
         preserve_update=alone.update * preserved.per_update * preserved.updates / videos,
         preserve_sampling=alone.rollout * preserved.samples / (videos * recipe.schedule.total_steps),
     )
+
+
+def _shared(counted: Evaluations, recipe: Recipe) -> Evaluations:
+    """With the steps before the window, on the mean of its places, made once for a whole group where it shares them."""
+    sampling, members = recipe.sampling, recipe.schedule.group_size
+    if not sampling.shared_prefix:
+        return counted
+    before = (sampling.window_range[0] + sampling.window_range[1] - sampling.window) / 2
+    return replace(counted, rollout=counted.rollout * (1 - before / sampling.steps * (1 - 1 / members)))
 
 
 def _updates(recipe: Recipe) -> int:

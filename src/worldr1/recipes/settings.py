@@ -89,6 +89,9 @@ class SamplingSettings(Settings):
     """Scale of the second expert (Wan2.2-A14B), for low noise; None takes `guidance`."""
     micro_batch: Positive | None = None
     """Videos that go through the network at once; None takes all of a step."""
+    shared_prefix: bool = False
+    """All members of a group start from one noise, and the steps before the window are made once for all of them. Less
+    work, and less variety in a group. For 'grpo', which has a window."""
 
     @model_validator(mode="after")
     def _second_scale_has_a_first(self) -> SamplingSettings:
@@ -280,6 +283,15 @@ class Recipe(Settings):
             raise ValueError(
                 f"sampling.guidance is {self.sampling.guidance:g}, but 'nft' learns without guidance: set it to 1, or "
                 "objective.name to 'grpo'"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _prefix_ends_at_a_window(self) -> Recipe:
+        if self.objective.name == "nft" and self.sampling.shared_prefix:
+            raise ValueError(
+                "sampling.shared_prefix would make all videos of a group the same: 'nft' has no stochastic steps; set "
+                "it to false, or objective.name to 'grpo'"
             )
         return self
 

@@ -54,6 +54,7 @@ def training_batch(
     seed: int,
     step: int,
     here: range | None = None,
+    same_noise: bool = False,
 ) -> Batch:
     """The batch of one training step; group g depends on (seed, step, g) only, its member m on (seed, step, g, m).
 
@@ -65,10 +66,11 @@ def training_batch(
         noise: law and strength of the initial noise.
         seed, step: of the run, and of the training step from 0.
         here: the places, of groups x group_size, to make; None makes all.
+        same_noise: all members of a group start from that of its first.
     """
     members = [divmod(place, group_size) for place in (range(groups * group_size) if here is None else here)]
     chosen = _choose(prompts, groups, seed, step)
-    seeds = [seed_of(Stream.NOISE, seed, step, g, m) for g, m in members]
+    seeds = [seed_of(Stream.NOISE, seed, step, g, 0 if same_noise else m) for g, m in members]
     return _batch([chosen[g] for g, _ in members], seeds, frames, shape, noise)
 
 

@@ -193,6 +193,7 @@ class Trainer:
             recipe.seed,
             step,
             here,
+            recipe.sampling.shared_prefix,
         )
         conditioning = policy.encode(batch.prompts)
         draws = step_draws(Stream.ROLLOUT, recipe.seed, step, len(here), here.start)

@@ -65,7 +65,8 @@ def rollout(
 ) -> Rollout:
     """Sample along ``sigmas``: Euler steps of the ODE, stochastic ones inside ``window`` (Flow-GRPO-Fast).
 
-    A window over all steps is Flow-GRPO, none the plain ODE. Only the window's states are kept.
+    A window over all steps is Flow-GRPO, none the plain ODE. Only the window's states are kept. Before the window,
+    samples next to each other that start from the same noise and text are one: the network sees them once.
 
     Args:
         policy: where the velocity comes from.
@@ -89,12 +90,18 @@ def rollout(
         raise ValueError(f"{len(generator)} generators for {len(noise)} samples; give one each, or one for all")
     first, end = window or (0, 0)
     x = noise.float()
+    members = _members(x, conditioning) if first else None
+    if members is not None:
+        alone = torch.cat([members.new_ones(1), members.diff()]).bool()
+        x, text = x[alone], conditioning.index(alone)
     states: list[Tensor] = []
     log_probs: list[Tensor] = []
     for i, (sigma, sigma_next) in enumerate(pairwise(sigmas)):
+        if members is not None and i == first:
+            x, members = x[members], None
         if observe is not None:
-            observe(i, x)
-        velocity = _velocity(policy, x, sigma, conditioning, micro_batch)
+            observe(i, x if members is None else x[members])
+        velocity = _velocity(policy, x, sigma, conditioning if members is None else text, micro_batch)
         if not first <= i < end:
             x = ode_step(x, velocity, sigma, sigma_next)
             continue
@@ -113,6 +120,15 @@ def rollout(
         steps=tuple(range(first, end)),
         sigmas=sigmas,
     )
+
+
+def _members(noise: Tensor, conditioning: Conditioning) -> Tensor | None:
+    """Which of the distinct samples each of the B is [B]; None when all are distinct."""
+    same = (noise[1:] == noise[:-1]).flatten(1).all(1)
+    same &= (conditioning.embeds[1:] == conditioning.embeds[:-1]).flatten(1).all(1).to(same.device)
+    if not bool(same.any()):
+        return None
+    return torch.cat([same.new_zeros(1), ~same]).long().cumsum(0)
 
 
 def chunks(batch: int, micro_batch: int | None) -> Iterator[slice]:
