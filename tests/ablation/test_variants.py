@@ -20,6 +20,7 @@ CHANGES = {
     "no-periodic": ["schedule.dynamic_steps"],
     "no-3d": ["reward.meta", "reward.recon", "reward.traj"],
     "no-general": ["reward.general"],
+    "sequential": ["noise.law"],
     "no-preserve": ["preserve.weight"],
     "prompts-1of3": ["prompts.count"],
     "prompts-2of3": ["prompts.count"],
