@@ -35,8 +35,8 @@ def ablate(
         recipe: a shipped recipe, or a YAML file.
         seeds: of training, one run of every variant for each.
         variants: which ones, all when not given: full, no-meta, no-recon, no-traj, no-wrapping, no-periodic, no-3d,
-            no-general, sequential, no-preserve, prompts-1of3, prompts-2of3, prompts-all, nft, grpo. The full method always comes
-            along.
+            no-general, sequential, no-preserve, prompts-1of3, prompts-2of3, prompts-all, nft, grpo. The full method
+            always comes along.
         steps: training steps of every run in place of the recipe's.
         out: directory of the runs, ablation.json and ablation.md; runs/ablation-RECIPE when not given.
         prompts: static held-out prompts of every evaluation.
