@@ -237,7 +237,7 @@ def _gather_views(grid, points, top, left, to_latent, boxes, parts, out, count):
                             out[frame, j, i, channel] *= scale
 
 
-@njit(fastmath=True, cache=True)  # type: ignore[untyped-decorator]
+@njit(fastmath=True, inline="always")  # type: ignore[untyped-decorator]
 def _land(matrix, points, row, left, first, stop, height, width, landed):  # type: ignore[no-untyped-def]
     """The latent cell ``landed[first:stop]`` in which each point of a row of the grid lands, -1 for none."""
     for column in range(first, stop):
