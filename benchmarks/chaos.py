@@ -3,7 +3,7 @@
 The head and the trainer live in one network namespace, the second node in another. Trainer, workers and raylets are
 killed and frozen, the network is cut, checkpoints are spoilt, the disk fills up, the reward answers nan, late, twice,
 out of order or not at all. In the end metrics and weights must be those of a run without Ray and faults, bit for bit,
-and every video must have its own scores. Linux, as root or with user namespaces.
+and every video must have its own scores. Linux, as root.
 """
 
 from __future__ import annotations
