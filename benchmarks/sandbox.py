@@ -10,7 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 _MARK = "WORLDR1_IN_SANDBOX"
-_UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_UNSHARE = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+"""Each process dies with the one that began it."""
 _RUN = Path("/run")
 MEMORY = Path("/dev/shm")
 """Within the sandbox a disk in memory that nobody else sees; its short path leaves room for the names of sockets."""
