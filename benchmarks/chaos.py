@@ -3,7 +3,7 @@
 The head and the trainer live in one network namespace, the second node in another. Trainer, workers and raylets are
 killed and frozen, the network is cut, checkpoints are spoilt, the disk fills up, the reward answers nan, late, twice,
 out of order or not at all. In the end metrics and weights must be those of a run without Ray and faults, bit for bit,
-and every video must have its own scores. Linux, as root or with user namespaces.
+and every video must have its own scores. Linux, as root.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos_machines import Machines
-from benchmarks.chaos_plan import KINDS, REWARD, Life, lives
+from benchmarks.chaos_plan import KINDS, REWARD, lives
 from benchmarks.chaos_reward import Orders, install, read_ledger
 from benchmarks.chaos_runs import (
     NO_ROOM,
@@ -88,6 +88,7 @@ class Chaos:
 
     Attributes:
         met: faults that came, by kind, but those of the reward, which `count` adds.
+        trainers, runs: how many were started, and how many came to their end.
         stops: last words of trainers that ended though no fault of `ENDS` had come, such as when the head was gone.
     """
 
@@ -129,12 +130,18 @@ class Chaos:
         if trainer.code != DONE:
             raise AssertionError(trainer.words.read_text())
 
-    def run(self, planned: Sequence[Life]) -> None:
-        """Live through what is planned, then go on to the end of the run; compares every run that ends."""
+    def run(self, faults: int, seed: int) -> None:
+        """Plan lives and live through them, until so many faults have been; then go on to the end of the run.
+
+        Raises:
+            AssertionError: what should be whole is not, or a run that has ended differs from the unbroken one.
+        """
         left: deque[str] = deque()
         spoil: deque[str] = deque()
-        for number, life in enumerate(planned):
-            logger.info("life %d of %d, %d faults so far", number + 1, len(planned), self.count().total())
+        planned = deque(lives(faults, seed))
+        while planned:
+            life = planned.popleft()
+            logger.info("%d faults so far, %d lives to come", self.count().total(), len(planned) + 1)
             left.extend(life.during)
             trainer = self._start()
             while not self._befall(trainer, left):
@@ -144,6 +151,8 @@ class Chaos:
             spoil.extend(life.after)
             while spoil and self._intact.damage(spoil[0], self._draw):
                 self.met[spoil.popleft()] += 1
+            if not planned and (short := faults - self.count().total()) > 0:
+                planned.extend(lives(short, seed + self.trainers))
         while not self._to_the_end(self._start()):
             logger.info("once more to the end")
 
@@ -166,7 +175,6 @@ class Chaos:
     def _next_run(self) -> None:
         self._root = self._disk / f"run-{self.runs}"
         self._intact = Intact(self._root)
-        self.runs += 1
 
     def _start(self) -> Trainer:
         while not self._machines.care(None):
@@ -230,6 +238,7 @@ class Chaos:
         if found := differences(self._root, self._folder / "whole"):
             raise AssertionError(f"run {self.runs} differs from the unbroken run: {'; '.join(found[:5])}")
         clear(self._root)
+        self.runs += 1
         self._next_run()
         return True
 
@@ -272,15 +281,15 @@ def _last(trainer: Trainer) -> str:
 
 
 def _table(content: Mapping[str, Any]) -> str:
-    faults, scores = content["faults"], content["scores"]
+    faults, scores, stops = content["faults"], content["scores"], content["stops"]
     lines = [
         f"# {sum(faults.values())} faults on a Ray cluster of two nodes\n",
         f"{content['date'][:10]}, commit {content['commit']}, {content['machine']['cpu']}, seed {content['seed']}, "
-        f"{content['seconds']} s. {content['trainers']} trainers, {content['runs']} runs of {content['steps']} steps; "
-        "metrics and weights are those of the run without faults, bit for bit.\n",
+        f"{content['seconds']} s. {content['trainers']} trainers, {content['runs']} whole runs of {content['steps']} "
+        "steps; metrics and weights are those of the run without faults, bit for bit.\n",
         *_rows("fault", faults),
         *_rows("scores", scores),
-        *_rows("ends that no fault was to bring; the trainer was started again", content["stops"]),
+        *(_rows("ends that no fault was to bring; the trainer was started again", stops) if stops else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -312,7 +321,7 @@ def _main() -> int:
     chaos.unbroken()
     logger.info("the run without faults took %.0f s", time.monotonic() - began)
     cluster.start()
-    chaos.run(lives(options.faults, options.seed))
+    chaos.run(options.faults, options.seed)
     scores, faults = chaos.scores(), chaos.count()
     found = {
         "seed": options.seed,

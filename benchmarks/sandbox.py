@@ -10,7 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 _MARK = "WORLDR1_IN_SANDBOX"
-_NETWORKS = Path("/run/netns")
+_UNSHARE = (
+    *("setpriv", "--pdeathsig", "KILL"),
+    *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+)
+"""Each process dies with the one that began it."""
+_RUN = Path("/run")
 MEMORY = Path("/dev/shm")
 """Within the sandbox a disk in memory that nobody else sees; its short path leaves room for the names of sockets."""
 
@@ -19,12 +24,12 @@ def obstacle() -> str | None:
     """Why this machine cannot have a sandbox with networks; None where it can."""
     probe = "mount -t tmpfs tmpfs /run && mkdir /run/netns && ip netns add one && ip -n one link add cable type veth"
     try:
-        done = subprocess.run([*_unshare(), "sh", "-c", probe], capture_output=True, text=True)
+        done = subprocess.run([*_UNSHARE, "sh", "-c", probe], capture_output=True, text=True)
     except FileNotFoundError as error:
         return f"{error.filename} is not installed"
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["unknown"])[-1]
-        return f"no right to make network namespaces ({last}); run as root, or allow user namespaces"
+        return f"no right to make network namespaces ({last}); run as root"
     return None
 
 
@@ -38,7 +43,7 @@ def in_sandbox(main: Callable[[], int]) -> int:
     if reason := obstacle():
         sys.stderr.write(f"{reason}\n")
         return 1
-    words = [*_unshare(), sys.executable, *sys.orig_argv[1:]]
+    words = [*_UNSHARE, sys.executable, *sys.orig_argv[1:]]
     with subprocess.Popen(words, env={**os.environ, _MARK: "1"}) as child:
         signal.signal(signal.SIGTERM, lambda *_: child.kill())
         try:
@@ -48,17 +53,12 @@ def in_sandbox(main: Callable[[], int]) -> int:
             return 130
 
 
-def _unshare() -> list[str]:
-    user = ["--user", "--map-root-user"] if os.geteuid() else []
-    return ["unshare", *user, "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-
-
 def _first_process(main: Callable[[], int]) -> int:
     """Mount what is private, run `main` in a child, and bury all orphans until it ends."""
     os.environ.pop(_MARK)
-    _NETWORKS.mkdir(parents=True, exist_ok=True)
-    for place in (_NETWORKS, MEMORY):
+    for place in (_RUN, MEMORY):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
+    (_RUN / "netns").mkdir()
     child = os.fork()
     if child == 0:
         return main()

@@ -2,8 +2,8 @@
 
 Trains a few steps on one node; on two, whose Ray workers score; and by two ranks of torchrun, one on each. All must
 write the same metrics. Then measures how much of the scoring on the other node is hidden behind sampling, and how the
-reward scales from one worker to two with twice the videos. Each node has a processor core of its own. Linux, as root or
-with user namespaces; networks and processes end with the command, however it ends.
+reward scales from one worker to two with twice the videos. Each node has a processor core of its own. Linux, as root;
+networks and processes end with the command, however it ends.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def test_the_nodes_hear_each_other_unless_one_end_of_the_cable_is_pulled() -> No
     assert json.loads(told) == [False, True, False, True, False, True]
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_networks_and_processes_end_with_the_command(sent: signal.Signals) -> None:
     networks = set(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else set()
     command = _begin("wait")
