@@ -123,6 +123,12 @@ def growth(memory: Sequence[tuple[float, float]]) -> float:
     return float(np.polyfit(times, sizes, 1)[0]) * 60
 
 
+def by_minute(memory: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of (second, MiB) the first of every minute, and the last."""
+    firsts = {int(second // 60): (second, size) for second, size in reversed(memory)}
+    return [*(firsts[minute] for minute in sorted(firsts)), memory[-1]]
+
+
 @lru_cache(maxsize=256)
 def _video(grey: int) -> bytes:
     return save({"video": torch.full((FRAMES, 3, SIDE, SIDE), grey, dtype=torch.uint8)})

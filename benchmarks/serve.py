@@ -23,7 +23,7 @@ import httpx
 import torch
 from rich.logging import RichHandler
 
-from benchmarks.loads import Load, growth, offer, ready, saturate, watch_memory
+from benchmarks.loads import Load, by_minute, growth, offer, ready, saturate, watch_memory
 from benchmarks.machine import cpu_name
 from benchmarks.results import RESULTS, save
 from worldr1.rewards.types import Sample, Scores
@@ -38,6 +38,8 @@ logger = logging.getLogger("benchmarks")
 CLIENTS = 16
 _UNLIMITED = 1e6
 _LIMITED_SECONDS = 10.0
+_PATIENCE = ServiceSettings().score_seconds + 60
+"""Seconds that a client waits: longer than the service lets it, so that slow answers do not count as lost."""
 _HEAD = ("load", "offered/s", "scored/s", "p50", "p99", "200", "429", "503", "others", "wrong", "lost")
 
 
@@ -90,7 +92,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--minutes", type=float, default=10.0, help="a fifth at saturation, the rest at twice that (10)"
+        "--minutes", type=float, default=10.0, help="so long at saturation, and as long at twice that (10)"
     )
     parser.add_argument("--reward", type=float, default=0.02, help="seconds that the reward takes for a video (0.02)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (benchmarks/results)")
@@ -122,12 +124,12 @@ def _server(options: argparse.Namespace, rate: float) -> Iterator[Running]:
 
 
 async def _measure(running: Running, seconds: float, memory: list[tuple[float, float]]) -> list[Load]:
-    """Saturation and twice that, while the server's memory is watched."""
+    """So long at saturation and so long at twice that, while the server's memory is watched."""
     async with _client(running) as client:
         await ready(client)
-        watch = asyncio.create_task(watch_memory(running.process, seconds / 120, memory))
-        full = _log(await saturate(client, CLIENTS, seconds / 5))
-        twice = _log(await offer(client, "twice saturation", 2 * full.videos_per_s, seconds * 4 / 5))
+        watch = asyncio.create_task(watch_memory(running.process, seconds / 60, memory))
+        full = _log(await saturate(client, CLIENTS, seconds))
+        twice = _log(await offer(client, "twice saturation", 2 * full.videos_per_s, seconds))
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
@@ -142,7 +144,7 @@ async def _exceed(running: Running, rate: float) -> Load:
 
 def _client(running: Running) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx.AsyncClient(base_url=running.url, timeout=60, limits=limits, trust_env=False)
+    return httpx.AsyncClient(base_url=running.url, timeout=_PATIENCE, limits=limits, trust_env=False)
 
 
 def _log(load: Load) -> Load:
@@ -154,14 +156,18 @@ def _log(load: Load) -> Load:
 def _table(content: Mapping[str, Any], loads: Sequence[Load]) -> str:
     machine = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
     sizes = [size for _, size in content["memory_mib"]]
+    minutes = by_minute(content["memory_mib"])
     lines = [
         f"# Reward service under load, {content['date'][:10]}, commit {content['commit']}\n",
         f"{machine}. The reward sleeps {content['reward_s']:g} s for each video.\n",
         _line(_HEAD),
         _line(["---"] * len(_HEAD)),
         *(_line(_cells(load)) for load in loads),
-        f"\nMemory of the server over {content['minutes']:g} minutes: {min(sizes):.0f} to {max(sizes):.0f} MiB; "
-        f"over the last two thirds it grows by {content['memory_growth_mib_per_minute']:.2f} MiB a minute.",
+        f"\nMemory of the server over both: {min(sizes):.0f} to {max(sizes):.0f} MiB; over the last two thirds it "
+        f"grows by {content['memory_growth_mib_per_minute']:.2f} MiB a minute. MiB by the minute:\n",
+        _line([f"{second / 60:.0f}" for second, _ in minutes]),
+        _line(["---"] * len(minutes)),
+        _line([f"{size:.0f}" for _, size in minutes]),
     ]
     return "\n".join(lines) + "\n"
 

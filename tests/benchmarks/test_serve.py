@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.loads import Load, growth
+from benchmarks.loads import Load, by_minute, growth
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = Load("full", None, 1.0, 3.0, 0.1, 0.2, {200: 3, 429: 1, 503: 2}, 0, {}, 0)
@@ -27,9 +27,14 @@ def test_growth_is_read_after_the_start() -> None:
     assert growth(start + later) == pytest.approx(3.0)
 
 
+def test_memory_by_the_minute_begins_and_ends_with_the_run() -> None:
+    memory = [(float(second), 100.0 + second) for second in range(0, 200, 8)]
+    assert by_minute(memory) == [(0.0, 100.0), (64.0, 164.0), (120.0, 220.0), (184.0, 284.0), (192.0, 292.0)]
+
+
 @pytest.mark.slow
 def test_a_short_run_has_no_wrong_or_lost_answer(tmp_path: Path) -> None:
-    words = ["--minutes", "0.5", "--reward", "0.2", "--out", str(tmp_path)]
+    words = ["--minutes", "0.25", "--reward", "0.2", "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, "-m", "benchmarks.serve", *words], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("*.json")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from safetensors import SafetensorError
@@ -68,6 +70,37 @@ def test_a_resumed_run_may_compute_its_reward_elsewhere(calls: Calls, tmp_path: 
     save_recipe(load_recipe("tiny"), tmp_path / "recipe.yaml")
     assert main(["train", "--resume", str(tmp_path), "--pool.kind", "ray", "--pool.batch", "4"]) == 0
     assert calls[0][0].pool.kind == "ray"
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_ray_train_gets_the_same_run(
+    goes_on: bool, calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    stand_in = ModuleType("worldr1.rl.ray_train")
+    stand_in.train_by_ray = lambda *arguments: asked.append(arguments[:-1])  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "worldr1.rl.ray_train", stand_in)
+    stored = load_recipe("tiny")
+    save_recipe(stored, tmp_path / "recipe.yaml")
+    root = tmp_path if goes_on else tmp_path / "new"
+    assert main(["train", "--resume" if goes_on else "--run", str(root), "--ray-workers", "3"]) == 0
+    assert asked == [(stored, root, 3, goes_on)]
+    assert not calls
+
+
+def test_without_ray_train_the_command_that_brings_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "worldr1.rl.ray_train", raising=False)
+    assert main(["train", "--run", str(tmp_path / "run"), "--ray-workers", "2"]) == 1
+    assert '--ray-workers needs Ray Train; install it: pip install "worldr1[ray-train]"' in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_than_no_processes_are_wrong_usage(calls: Calls, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--ray-workers", "-1"]) == 2
+    assert "--ray-workers is -1; it must be" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import tyro
 
-from worldr1.cli.main import DONE, INTERRUPTED, PREEMPTED
+from worldr1.cli.main import DONE, INTERRUPTED, PREEMPTED, WrongUsage
 from worldr1.cli.settings import parse_settings
 from worldr1.recipes import Recipe, load_recipe
 from worldr1.rl.launch import resume, start, stored_recipe
@@ -32,6 +32,8 @@ class Arguments:
     """Directory to write; runs/<recipe>-<date>-<time> when not given."""
     resume: Path | None = None
     """Go on with the run in this directory instead of starting one."""
+    ray_workers: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Train by N processes that Ray Train starts on the cluster of RAY_ADDRESS, or else here; 0 trains in this one."""
     dry_run: bool = False
     """Load nothing; tell memory, time, network evaluations and missing weights."""
     json: bool = False
@@ -57,6 +59,8 @@ def parse(words: Sequence[str]) -> int:
         raise ValueError("give either --run for a new run or --resume for an old one, not both")
     if arguments.json and not arguments.dry_run:
         raise ValueError("--json goes with --dry-run; a run writes its metrics to metrics.jsonl")
+    if arguments.ray_workers < 0:
+        raise WrongUsage(f"--ray-workers is {arguments.ray_workers}; it must be a number of processes, or 0 for none")
     if arguments.dry_run:
         from worldr1.cli.dry_run import dry_run
 
@@ -64,7 +68,7 @@ def parse(words: Sequence[str]) -> int:
     root = arguments.resume or arguments.run or _fresh_directory(arguments.settings.name)
     try:
         with listening() as stopping:
-            stopped = (start if arguments.resume is None else resume)(arguments.settings, root, stopping)
+            stopped = _train(arguments, root, stopping)
     except torch.OutOfMemoryError as error:
         raise ValueError(
             f"the GPU ran out of memory; see what each stage needs with `worldr1 train {named} --dry-run`, and lower "
@@ -78,6 +82,15 @@ def parse(words: Sequence[str]) -> int:
         return PREEMPTED
     logger.info("done; see %s", root)
     return DONE
+
+
+def _train(arguments: Arguments, root: Path, stopping: Callable[[], bool]) -> bool:
+    if arguments.ray_workers:
+        from worldr1.rl.ray_train import train_by_ray
+
+        goes_on = arguments.resume is not None
+        return train_by_ray(arguments.settings, root, arguments.ray_workers, goes_on, stopping)
+    return (start if arguments.resume is None else resume)(arguments.settings, root, stopping)
 
 
 def _fresh_directory(name: str) -> Path:

@@ -44,6 +44,8 @@ class PoolSettings(WorkerSettings):
     batch: Positive | None = None
     """Videos decoded and scored at once, which bounds the machine's memory; None takes all of a step. 'ray' needs a
     number, so that workers share a step."""
+    video_bits: Literal[8, 32] = 32
+    """Bits of a video's values on their way to workers of 'ray': 8 are a quarter of the bytes and move scores a bit."""
     in_flight: Positive = 2
     """Batches that a worker holds at most: the one it scores, and the next ones."""
     timeout: Annotated[float, Field(gt=0.0)] = 600.0

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(hours=1)
+PATIENCE = timedelta(hours=1)
 """How long a process waits for the slowest: a step's rewards, or the prompts' first encoding."""
 
 
@@ -119,24 +119,38 @@ class World:
 def joined() -> Iterator[World]:
     """The processes that ``torchrun`` started, over NCCL if each has a GPU and Gloo otherwise; else this one alone.
 
+    Where this process is in a group already, as those of Ray Train are, that is taken and left as it is.
+
     Raises:
         ValueError: this torch cannot talk to other processes, or a machine has more processes than GPUs.
     """
-    if not (dist.is_available() and dist.is_torchelastic_launched()):
+    if dist.is_available() and dist.is_initialized():
+        yield _group()
+    elif dist.is_available() and dist.is_torchelastic_launched():
+        _join()
+        yield _group()
+        dist.destroy_process_group()
+    else:
         yield World()
-        return
-    rank, size, place = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-    device = torch.device("cpu")
+
+
+def _join() -> None:
+    place, backend = int(os.environ["LOCAL_RANK"]), "gloo"
     if torch.cuda.is_available():
         if place >= torch.cuda.device_count():
             raise ValueError(
                 f"torchrun started process {place} of this machine, which has {torch.cuda.device_count()} GPUs; start "
                 "as many with --nproc-per-node"
             )
-        device = torch.device("cuda", place)
-        torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        torch.cuda.set_device(place)
+        backend = "nccl"
+    dist.init_process_group(backend, timeout=PATIENCE)
+
+
+def _group() -> World:
+    rank, device = dist.get_rank(), torch.device("cpu")
+    if dist.get_backend() == "nccl":
+        device = torch.device("cuda", torch.cuda.current_device())
     if rank:
         logging.getLogger("worldr1").setLevel(logging.WARNING)
-    yield World(rank, size, device)
-    dist.destroy_process_group()
+    return World(rank, dist.get_world_size(), device)

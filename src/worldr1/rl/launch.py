@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NoReturn
 
 from worldr1.data.atomic import remove_unfinished
 from worldr1.recipes import Recipe, load_recipe, save_recipe
@@ -50,9 +51,7 @@ def start(recipe: Recipe, root: Path, stopping: Callable[[], bool] = lambda: Fal
         run = RunDirectory(Path(world.agree(str(root))))
         with full_disk_told(run), _writing(run, world):
             if world.agree(run.recipe.exists()):
-                raise ValueError(
-                    f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run"
-                )
+                refuse_held(root)
             return _train(recipe, run, world, False, stopping)
 
 
@@ -74,6 +73,11 @@ def resume(recipe: Recipe, root: Path, stopping: Callable[[], bool] = lambda: Fa
         raise ValueError(f"{forbidden[0]} cannot change in a run that goes on; only {', '.join(MAY_CHANGE)} can")
     with joined() as world, full_disk_told(run), _writing(run, world):
         return _train(recipe, run, world, True, stopping)
+
+
+def refuse_held(root: Path) -> NoReturn:
+    """Say that a directory holds a run already, and what to do: a ValueError."""
+    raise ValueError(f"{root} holds a run already; go on with `worldr1 train --resume {root}` or give another --run")
 
 
 def stored_recipe(root: Path) -> Recipe:

@@ -15,6 +15,7 @@ import torch
 from worldr1.camera.trajectory import Trajectory
 from worldr1.recipes.pool import PoolSettings, WorkerSettings
 from worldr1.recipes.reward import RewardSettings
+from worldr1.reconstruction.types import all_finite
 from worldr1.rewards.pool.dispatcher import Dispatcher, Limits
 from worldr1.rewards.pool.messages import Answered, Died, Event, Failed, Ready, Request
 from worldr1.rewards.pool.pool import Group, RewardPool
@@ -44,7 +45,7 @@ class Scorer:
 
     def score(self, request: int, rows: Sequence[Row], use_3d: bool) -> tuple[int, dict[str, list[float]]]:
         """The request's id and its scores by component; float32, which a float holds exactly."""
-        scores = self._composer([_sample(row) for row in rows], use_3d)
+        scores = self._composer([sample_of(row) for row in rows], use_3d)
         return request, {name: values.tolist() for name, values in scores.components.items()}
 
 
@@ -54,9 +55,11 @@ class RayWorkers:
     Args:
         make: makes the composer, in the worker.
         settings: what a worker takes of the cluster.
+        video_bits: of a value of a video that is sent, 8 or 32.
     """
 
-    def __init__(self, make: Callable[[], Composer], settings: WorkerSettings) -> None:
+    def __init__(self, make: Callable[[], Composer], settings: WorkerSettings, video_bits: int = 32) -> None:
+        self._video_bits = video_bits
         self._arguments = make, max(1, int(settings.cpus))
         self._actor = ray.remote(Scorer).options(
             num_cpus=settings.cpus,
@@ -82,7 +85,7 @@ class RayWorkers:
 
     def send(self, worker: int, request: Request) -> None:
         """Give an actor a batch as plain arrays."""
-        rows = [_row(sample) for sample in request.samples]
+        rows = [row_of(sample, self._video_bits) for sample in request.samples]
         self._asked[self._actors[worker].score.remote(request.id, rows, request.use_3d)] = (worker, request.id)
 
     def stop(self, worker: int) -> None:
@@ -135,21 +138,31 @@ def _group(reward: RewardSettings, names: Sequence[str], share: WorkerSettings, 
         start_timeout=settings.start_timeout,
         attempts=settings.attempts,
     )
-    return Group({name: NEEDS_RECONSTRUCTION[name] for name in names}, Dispatcher(RayWorkers(make, share), limits))
+    return Group(
+        {name: NEEDS_RECONSTRUCTION[name] for name in names},
+        Dispatcher(RayWorkers(make, share, settings.video_bits), limits),
+    )
 
 
 def _composer(settings: Mapping[str, Any]) -> Composer:
     return build_composer(RewardSettings.model_validate(settings), "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _row(sample: Sample) -> Row:
-    video, camera = sample.video.detach().cpu().contiguous().numpy(), sample.trajectory
-    return video, sample.prompt, camera.c2w.detach().cpu().numpy(), camera.moves, camera.fov
+def row_of(sample: Sample, video_bits: int) -> Row:
+    """A sample to send; of 8 bits only where its video is finite, as they hold no nan."""
+    video, camera = sample.video.detach().cpu().contiguous(), sample.trajectory
+    if video_bits == 8 and all_finite(video):
+        video = (video.clamp(0, 1) * 255).round().to(torch.uint8)
+    return video.numpy(), sample.prompt, camera.c2w.detach().cpu().numpy(), camera.moves, camera.fov
 
 
-def _sample(row: Row) -> Sample:
-    video, prompt, c2w, moves, fov = row
-    return Sample(torch.from_numpy(video.copy()), prompt, Trajectory(torch.from_numpy(c2w.copy()), moves, fov))
+def sample_of(row: Row) -> Sample:
+    """What was sent, its video in [0, 1] again."""
+    values, prompt, c2w, moves, fov = row
+    video = torch.from_numpy(values.copy())
+    if video.dtype == torch.uint8:
+        video = video.float() / 255
+    return Sample(video, prompt, Trajectory(torch.from_numpy(c2w.copy()), moves, fov))
 
 
 def _sentence(error: Exception) -> str:
