@@ -97,6 +97,14 @@ def test_each_fault_is_survived_and_counted(fault: str, told: dict[str, int]) ->
     assert dispatcher.told == told
 
 
+def test_a_batch_that_failed_does_not_wait_for_a_worker_that_still_starts() -> None:
+    slow = Limits(workers=(2, 2), start_timeout=1800.0)
+    pool, dispatcher, workers = pool_with("raises", starts=["frozen at start"], limits=slow)
+    assert_local(pool, videos(2))
+    assert workers.now == pytest.approx(5.0 + 2 * 1.0)  # the other's start, and the batch twice
+    assert dispatcher.told == {"failed": 1}
+
+
 @pytest.mark.parametrize(("attempts", "sent"), [(1, 1), (2, 2), (5, 2)])
 def test_nan_for_a_whole_batch_is_asked_for_once_more_and_then_believed(attempts: int, sent: int) -> None:
     def silent(samples: Sequence[Sample], use_3d: bool = True) -> Scores:

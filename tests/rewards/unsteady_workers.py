@@ -69,7 +69,10 @@ class UnsteadyWorkers:
         worker = len(self._free_at) + 1
         self.alive[worker], self._held[worker] = True, set()
         self._ready_at[worker] = self._free_at[worker] = self.now + START
-        if self._fault(next(self._start_faults, None)):
+        fault = self._fault(next(self._start_faults, None))
+        if fault == "frozen at start":
+            self.alive[worker] = False
+        elif fault:
             self._say(self.now + 1.0, Died(worker, "its models are missing"))
         else:
             self._say(self.now + START, Ready(worker))

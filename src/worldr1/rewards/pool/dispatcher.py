@@ -178,13 +178,14 @@ class Dispatcher:
             raise ChildProcessError(f"{self._useless} reward workers in a row ended without an answer: {self._reason}")
 
     def _hand_out(self) -> None:
+        ready = {number for number, worker in self._crew.items() if worker.ready}
         for request in list(self._waiting):
-            free = [n for n, worker in self._crew.items() if worker.ready and len(worker.load) < self._limits.in_flight]
+            free = [number for number in ready if len(self._crew[number].load) < self._limits.in_flight]
             if not free:
                 return
             fresh = [number for number in free if number not in self._tried_by[request]]
-            if not fresh and self._crew.keys() - self._tried_by[request]:
-                continue
+            if not fresh and ready - self._tried_by[request]:
+                continue  # until another is free, but not until one has started
             number = min(fresh or free, key=lambda n: (len(self._crew[n].load), n))
             worker, now = self._crew[number], self._clock()
             if not worker.load:
