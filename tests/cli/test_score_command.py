@@ -56,6 +56,22 @@ def test_the_table_has_a_line_for_each_scored_file_and_warnings_below(
     assert len(lines) == 3
 
 
+def test_in_a_narrow_window_no_number_is_cut(
+    files: list[Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["score", str(files[0]), str(files[0]), "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)["videos"][0]
+    assert main(["score", str(files[0])]) == 0
+    name, *lines = capsys.readouterr().out.splitlines()
+    assert name == str(files[0])
+    assert all(line.startswith("  ") and len(line) <= 80 for line in lines)
+    told = " ".join(lines).split()
+    for score in ("total", "recon", "psnr", "coverage", "sharpness"):
+        assert told[told.index(score) + 1] == f"{numbers[score]:.3f}"
+    assert "\N{HORIZONTAL ELLIPSIS}" not in " ".join(lines)
+
+
 def test_the_leaderboard_has_a_row_for_each_scored_file(files: list[Path], tmp_path: Path) -> None:
     page = tmp_path / "board.html"
     assert main(["score", *map(str, files), "--camera", "orbit left", "--page", str(page)]) == 1

@@ -227,24 +227,42 @@ def _scored_at(video: SampledVideo) -> tuple[int, int]:
     return picture_size((height, width))
 
 
+def _paragraph(names: list[str], cells: list[str], width: int) -> list[str]:
+    """Names and values side by side, as many in a line as fit."""
+    told = [f"{name} {cell}" for name, cell in zip(names, cells, strict=True) if cell]
+    longest = max(map(len, told)) + 2
+    in_line = max(1, (width - 2) // longest)
+    lines = [told[start : start + in_line] for start in range(0, len(told), in_line)]
+    return ["  " + "".join(f"{entry:{longest}}" for entry in line).rstrip() for line in lines]
+
+
 def _show(rows: list[_Row]) -> None:
+    """One table, or where the window is too narrow for it a paragraph for each video; no number is ever cut."""
     from rich.console import Console
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     if not rows:
         return
     console = Console(soft_wrap=True)
     table = Table("video", box=None, pad_edge=False)
-    for name in ("frames", *_COLUMNS):
-        table.add_column(name.replace("_", " "), justify="right")
+    names = [name.replace("_", " ") for name in ("frames", *_COLUMNS)]
+    for name in names:
+        table.add_column(name, justify="right")
+    paragraphs: list[str] = []
     for row in rows:
         if row.video is None or row.scores is None:
             continue
         values = [row.scores.numbers[name] for name in _COLUMNS]
         frames = f"{len(row.video.indices)}/{row.video.total}"
-        table.add_row(escape(str(row.path)), frames, *("" if v is None else f"{v:.3f}" for v in values))
-    console.print(table)
+        cells = [frames, *("" if v is None else f"{v:.3f}" for v in values)]
+        table.add_row(escape(str(row.path)), *cells)
+        paragraphs += [str(row.path), *_paragraph(names, cells, console.width)]
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+    else:
+        console.print("\n".join(paragraphs), markup=False, highlight=False)
     for row in rows:
         for warning in row.warnings:
             console.print(f"{row.path}: {warning}", markup=False, highlight=False)
