@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 help:
 	@echo "make demo   install into $(VENV), train the tiny world on this CPU, evaluate, report (about 11 minutes on 2 cores)"
 	@echo "make test   install into $(VENV), then lint, type-check and test (about 10 minutes on 2 cores)"
-	@echo "make bench  time the package against plain PyTorch into benchmarks/results (about 10 minutes on 2 idle cores)"
+	@echo "make bench  time the package against plain PyTorch into benchmarks/results (about 15 minutes on 2 idle cores)"
 	@echo "make docs   install mkdocs and build the documentation as a site into site/"
 	@echo "make lint   ruff and mypy only"
 	@echo "make format let ruff format the code"

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+pytest.importorskip("ray", reason='needs pip install "worldr1[ray]"')
+
 from benchmarks.chaos_plan import DAMAGE, ENDS, KINDS, MACHINES, REWARD, count, lives
 from benchmarks.chaos_reward import FaultyComposer, Orders, PooledRecorded, Recorded, read_ledger
 from benchmarks.chaos_runs import Intact, differences
