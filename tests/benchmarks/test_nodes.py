@@ -22,7 +22,19 @@ pytestmark = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
 def _begin(*words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (_HERE.parents[1], _HERE.parents[1] / "src")))}
     command = [sys.executable, str(_HERE / "cable.py"), *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear_ctrl_c,
+    )
+
+
+def _hear_ctrl_c() -> None:
+    """A shell's background jobs ignore SIGINT, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _living() -> set[str]:
