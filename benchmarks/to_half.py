@@ -22,16 +22,7 @@ from worldr1.rl.run import RunDirectory
 
 SCHEDULE = {"schedule.total-steps": 24, "schedule.main-steps": 10, "schedule.dynamic-steps": 2}
 HALF = 0.5
-_SMALL = (
-    "--preserve.samples",
-    "4",
-    "--schedule.groups",
-    "1",
-    "--schedule.group-size",
-    "2",
-    "--evaluation.prompts",
-    "2",
-)
+_SMALL = {"preserve.samples": 4, "schedule.groups": 1, "schedule.group-size": 2, "evaluation.prompts": 2}
 
 
 def rows(setting: Setting) -> dict[str, Callable[[], Row]]:
