@@ -15,12 +15,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
+from typing import TypeVar
 
 import numpy as np
 from numba import get_num_threads, njit, prange
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 _REACH = 1.5
 _SINGULAR = 1e-9
 _FRESH_WEIGHT = 1e-5
@@ -109,7 +111,8 @@ def transport_sequential(
     out = np.empty((channels, frames, height, width), np.float32)
     _pool(noise, places, upscale, out[:, 0])
     done = 0
-    for links, unknown, draws in _ahead(_linked(flows, rows, columns, noise_stream(seed, 1), channels)):
+    linked = _ahead(_linked(flows, rows, columns))
+    for links, unknown, draws in _ahead(_drawn(linked, noise_stream(seed, 1), channels)):
         if done == wanted:
             raise ValueError(f"More than {wanted} flows were given for {frames} frames.")
         weights = (weight, other_weight, scale, np.float32(_FRESH_WEIGHT))
@@ -157,24 +160,29 @@ def _normals(seed: int, stream: int, shape: tuple[int, ...]) -> Array:
     return noise_stream(seed, stream).standard_normal(shape, dtype=np.float32)
 
 
-Linked = tuple[tuple[NDArray[np.int32], ...], int, Array]
+Links = tuple[NDArray[np.int32], ...]
 
 
-def _linked(
-    flows: Iterable[Array], rows: int, columns: int, fresh: np.random.Generator, channels: int
-) -> Iterator[Linked]:
-    """Who goes where by each flow, the number of unknown sources, and the draws that the step needs.
+def _linked(flows: Iterable[Array], rows: int, columns: int) -> Iterator[tuple[Links, int, int]]:
+    """Who goes where by each flow, the number of unknown sources, and how many draws the step needs.
 
-    None of it depends on the noise. Links stay as they are until the next but one is asked for.
+    None of it depends on the noise. Links stay as they are until two others were asked for.
     """
-    buffers = [tuple(np.empty(rows * columns, np.int32) for _ in range(5)) for _ in range(2)]
+    buffers = [tuple(np.empty(rows * columns, np.int32) for _ in range(5)) for _ in range(3)]
     for flow, links in zip(flows, cycle(buffers), strict=False):
         _check_flow(flow, rows, columns)
-        unknown, needed = _link(np.ascontiguousarray(flow, np.float32), *links)
+        yield links, *_link(np.ascontiguousarray(flow, np.float32), *links)
+
+
+def _drawn(
+    linked: Iterator[tuple[Links, int, int]], fresh: np.random.Generator, channels: int
+) -> Iterator[tuple[Links, int, Array]]:
+    """The same with the draws themselves."""
+    for links, unknown, needed in linked:
         yield links, unknown, fresh.standard_normal((needed, channels), dtype=np.float32)
 
 
-def _ahead(items: Iterator[Linked]) -> Iterator[Linked]:
+def _ahead(items: Iterator[T]) -> Iterator[T]:
     """The items, each made in a thread of its own while the one before is used, where there is more than one thread."""
     if get_num_threads() == 1:
         yield from items

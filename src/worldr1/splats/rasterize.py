@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from worldr1.splats import kernel
 from worldr1.splats.kernel_layout import COUNT, D_COLOR, D_COUNT, MIN_ALPHA, TILE_Y
 
-PIXELS_PER_BAND = 2048
+PIXELS_PER_BAND = 16384
 CHUNKS_PER_THREAD = 4
 
 
