@@ -135,7 +135,6 @@ def test_runs_differ_when_a_metric_or_a_weight_does(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_two_hundred_faults_on_two_nodes_change_nothing(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason='needs pip install "worldr1[ray]"')
     if reason := obstacle():
         pytest.skip(reason)
     command = [sys.executable, "-m", "benchmarks.chaos", "--faults", "200", "--out", str(tmp_path)]
