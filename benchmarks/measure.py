@@ -16,6 +16,8 @@ import torch
 
 T = TypeVar("T")
 _SHORT = 0.02
+_REST = 0.01
+_PAIRS_OF_SHORT = 15
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
@@ -88,9 +90,13 @@ def paired(
 ) -> Pairs:
     """Ours and the peer in turn, `runs` times, after one call of ours to compile and warm up.
 
+    Before each run the process rests for 10 ms, longer than the idle threads that the other leaves behind stay awake.
+
     Args:
-        ours, peer: the work; whatever is short is repeated within a run until it takes 20 ms.
-        runs: number of pairs.
+        ours, peer: the work; whatever is short is repeated within a run until it takes 20 ms, after one call that fills
+            the caches again and does not count.
+        runs: number of pairs; 1 stays 1, more are at least 15 where both take less than a tenth of a second, as shared
+            machines are slow for half a second now and then.
         ours_seconds, peer_seconds: from the time of the call to the time of the whole work, where only part is called.
         place: where both run, this process's CPU when not given.
     """
@@ -98,7 +104,10 @@ def paired(
     ours()
     first, peak_mb = timed(lambda: place.peak(ours), place.clock)
     peer_first, peer_peak_mb = timed(lambda: place.peak(peer), place.clock)
+    first, peer_first = _warm(ours, first, place.clock), _warm(peer, peer_first, place.clock)
     repeats, peer_repeats = _repeats(first), _repeats(peer_first)
+    if runs > 1 and max(first, peer_first) < 0.1:
+        runs = max(runs, _PAIRS_OF_SHORT)
     spent = []
     for _ in range(runs):
         mine = ours_seconds(_mean_time(ours, repeats, place.clock))
@@ -117,7 +126,7 @@ def paired(
 def median_time(function: Callable[[], object], runs: int, clock: Callable[[], float] = seconds) -> float:
     """Median seconds of `runs` calls after one that compiles and warms up."""
     function()
-    repeats = _repeats(timed(function, clock)[0])
+    repeats = _repeats(_warm(function, timed(function, clock)[0], clock))
     return statistics.median(_mean_time(function, repeats, clock) for _ in range(runs))
 
 
@@ -171,7 +180,15 @@ def _repeats(spent: float) -> int:
     return max(1, math.ceil(_SHORT / max(spent, 1e-6)))
 
 
+def _warm(function: Callable[[], object], first: float, clock: Callable[[], float]) -> float:
+    """Seconds of a call whose first took `first` with what was done beside it; timed again where that is under 1 s."""
+    return min(timed(function, clock)[0] for _ in range(3)) if first < 1.0 else first
+
+
 def _mean_time(function: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    time.sleep(_REST)
+    if repeats > 1:
+        function()
     began = clock()
     for _ in range(repeats):
         function()

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Row, Setting, median_time, paired, scaling_row, timed
+from benchmarks.measure import Row, Setting, paired, scaling_row, timed
 from benchmarks.peers.tiled import render_tiled
 from worldr1.camera import se3
 from worldr1.splats import fit
@@ -223,11 +223,15 @@ def _second_core(setting: Setting) -> Row:
     weight = torch.ones(5, scene.height, scene.width)
     work = partial(_run, _ours, scene, leaves, weight)
     threads = torch.get_num_threads()
-    with_all = median_time(work, setting.runs)
+    pairs = paired(work, partial(_on_one_thread, work), setting.runs)
+    note = f"forward and backward, 256x256, 70k splats, {threads} threads against 1"
+    return Row("splat_second_core", pairs.ours, pairs.peer, pairs.ratio, pairs.runs, note)
+
+
+def _on_one_thread(work: Callable[[], object]) -> None:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        alone = median_time(work, setting.runs)
+        work()
     finally:
         torch.set_num_threads(threads)
-    note = f"forward and backward, 256x256, 70k splats, {threads} threads against 1"
-    return Row("splat_second_core", with_all, alone, alone / with_all, setting.runs, note)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from worldr1.openmp import rest_soon
+
 SUMMARIES = {
     "train": "post-train a model by reinforcement learning with 3D rewards",
     "generate": "make a camera-controlled video from a prompt",
@@ -48,6 +50,7 @@ class WrongUsage(ValueError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 done, 1 failed, 2 wrong usage, 75 preempted, 130 interrupted."""
+    rest_soon()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(_usage())

@@ -97,9 +97,8 @@ def _backward(sources: str):
                 composite_backward(
                     splats, rect, tile_ids, x0, y0, width, band[1], image[view], last[view], d_image[view], d_splats
                 )
-            for k in range(len(splats)):
-                row = rows[item] + index[k] - jobs[view, START]
-                project_backward(scene, index[k], views[view], width, height, splats[k], d_splats[k], parts[row])
+            first_row = rows[item] - jobs[view, START]
+            project_backward(scene, index, views[view], width, height, splats, d_splats, first_row, parts)
 
     return backward
 

@@ -28,13 +28,17 @@ MX, MY, PART_X, PART_Y, QA, QB, QC, OP, Z, RED, GREEN, BLUE, SPLAT = range(13)
 LANES = 64
 P_MEAN, P_SCALE, P_QUAT, P_FIELDS = 0, 3 * LANES, 6 * LANES, 10 * LANES
 P_X, P_Y, P_Z, P_00, P_01, P_11 = range(0, 6 * LANES, LANES)
+# What the gradient needs behind mean, scale and quaternion: opacity, inverse covariance, and gradients of the splat.
+B_OPACITY, B_QA, B_QB, B_QC, B_DMX, B_DMY, B_DQA, B_DQB, B_DQC, B_DOP, B_DZ, B_FIELDS = range(
+    P_FIELDS, P_FIELDS + 12 * LANES, LANES
+)
 # Columns of a view: world-to-camera rotation and translation by rows (0..11), then fx, fy, cx, cy, and 1 where small
 # Gaussians get fainter as the blur widens them (antialiased), else 0.
 FX, FY, CX, CY, FAINTER = range(12, 17)
 # Columns of a gradient row: means, scales, quats, opacity, colour.
 D_MEAN, D_SCALE, D_QUAT, D_OPACITY, D_COLOR, D_COUNT = 0, 3, 6, 10, 11, 14
 # Fields of a row of pixels while a tile is composited.
-TRANS, LIVE, LATEST, T_RED, T_GREEN, T_BLUE, T_DEPTH, FIELDS = range(8)
-BEHIND, SUMS = LIVE, 7
+TRANS, LATEST, T_RED, T_GREEN, T_BLUE, T_DEPTH, FIELDS = range(7)
+BEHIND, ROW_SUMS, SUMS = FIELDS, FIELDS + 1, 7
 # Columns of a job: first Gaussian, number of Gaussians, first colour row, source to leave out (-1: none).
 START, COUNT, COLOR_START, EXCLUDE = range(4)

@@ -10,6 +10,18 @@ import numpy as np
 from numba import njit
 
 from worldr1.splats.kernel_layout import (
+    B_DMX,
+    B_DMY,
+    B_DOP,
+    B_DQA,
+    B_DQB,
+    B_DQC,
+    B_DZ,
+    B_FIELDS,
+    B_OPACITY,
+    B_QA,
+    B_QB,
+    B_QC,
     BLUE,
     BLUR,
     COLOR_START,
@@ -28,7 +40,6 @@ from worldr1.splats.kernel_layout import (
     FX,
     FY,
     GREEN,
-    HALF,
     LANES,
     MIN_ALPHA,
     MX,
@@ -52,10 +63,8 @@ from worldr1.splats.kernel_layout import (
     QC,
     RED,
     START,
-    TWO,
     ZERO,
     Z,
-    f4,
 )
 
 
@@ -171,69 +180,112 @@ def project(scene, job, v, width, height, band, out, rect, index):
     return kept
 
 
-@njit(forceinline=True, error_model="numpy", fastmath=FAST)
-def project_backward(scene, i, v, width, height, splat, d, out):
-    """Gradient row `out` [14] of Gaussian i from the gradient d [SPLAT] of its projection `splat` [SPLAT]."""
-    means, scales, quats, opacities = scene[:4]
-    # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.
-    qa, qb, qc, half = splat[QA], splat[QB], splat[QC], HALF * d[QB]
-    p00, p01 = qa * d[QA] + qb * half, qa * half + qb * d[QC]
-    p10, p11 = qb * d[QA] + qc * half, qb * half + qc * d[QC]
-    d00, d01, d11 = -(p00 * qa + p01 * qb), -(p00 * qb + p01 * qc), -(p10 * qb + p11 * qc)
-    share, det = 1.0, np.float64(qa) * qc - np.float64(qb) * qb
-    if v[FAINTER] > 0.0:
+@njit(inline="always", fastmath=FAST)
+def _pull_back_axis(v, jacobian, d_cov, r, s, unit, e):
+    """What one axis of a Gaussian, the column r of its rotation with scale s, adds to the gradients: that of the scale,
+    those of the Jacobian, those of the unit quaternion. e is the axis before the rotation."""
+    j00, j02, j11, j12 = jacobian
+    qw, qx, qy, qz = unit
+    w0 = v[0] * r[0] + v[1] * r[1] + v[2] * r[2]
+    w1 = v[4] * r[0] + v[5] * r[1] + v[6] * r[2]
+    w2 = v[8] * r[0] + v[9] * r[1] + v[10] * r[2]
+    u0, u1, u2 = w0 * s, w1 * s, w2 * s
+    a0, a1 = j00 * u0 + j02 * u2, j11 * u1 + j12 * u2
+    da0, da1 = 2.0 * (d_cov[0] * a0 + d_cov[1] * a1), 2.0 * (d_cov[1] * a0 + d_cov[2] * a1)
+    du0, du1, du2 = j00 * da0, j11 * da1, j02 * da0 + j12 * da1
+    t = 2.0 * s
+    n0 = t * (v[0] * du0 + v[4] * du1 + v[8] * du2)
+    n1 = t * (v[1] * du0 + v[5] * du1 + v[9] * du2)
+    n2 = t * (v[2] * du0 + v[6] * du1 + v[10] * du2)
+    # The column is e + 2 w (u x e) + 2 (u (u.e) - e (u.u)) for the quaternion (w, u) and unit vector e.
+    qe, ne, nq = e[0] * qx + e[1] * qy + e[2] * qz, e[0] * n0 + e[1] * n1 + e[2] * n2, n0 * qx + n1 * qy + n2 * qz
+    gw = e[0] * (n1 * qz - n2 * qy) + e[1] * (n2 * qx - n0 * qz) + e[2] * (n0 * qy - n1 * qx)
+    gx = qw * (e[1] * n2 - e[2] * n1) + n0 * qe + e[0] * nq - 2.0 * qx * ne
+    gy = qw * (e[2] * n0 - e[0] * n2) + n1 * qe + e[1] * nq - 2.0 * qy * ne
+    gz = qw * (e[0] * n1 - e[1] * n0) + n2 * qe + e[2] * nq - 2.0 * qz * ne
+    return w0 * du0 + w1 * du1 + w2 * du2, (da0 * u0, da0 * u2, da1 * u1, da1 * u2), (gw, gx, gy, gz)
+
+
+@njit(inline="always", error_model="numpy", fastmath=FAST)
+def _pull_back_some(v, width, height, number, some):
+    """Gradients of up to LANES Gaussians, in `some` [B_FIELDS] in the places of their means, scales, quaternions and
+    opacities. No branches and one array, so that it vectorises, like `_project_some`."""
+    limits, fx, fy, fainter = _limits(v, width, height), v[FX], v[FY], v[FAINTER] > 0.0
+    for j in range(number):
+        # Inverse covariance Q to covariance: dC = -Q dQ Q, with the off-diagonal gradient split over both entries.
+        qa, qb, qc = some[B_QA + j], some[B_QB + j], some[B_QC + j]
+        da, half, dc = some[B_DQA + j], 0.5 * some[B_DQB + j], some[B_DQC + j]
+        p00, p01, p10, p11 = qa * da + qb * half, qa * half + qb * dc, qb * da + qc * half, qb * half + qc * dc
+        d00, d01, d11 = -(p00 * qa + p01 * qb), -(p00 * qb + p01 * qc), -(p10 * qb + p11 * qc)
+        # Antialiased: d share / dC = share / 2 (S^-1 - Q) with the sharp covariance S = C - BLUR.
+        det = qa * qc - qb * qb
         c00, c01, c11 = qc / det, -qb / det, qa / det
-        share = _share(v, c00, c01, c11, 1.0 / det)
-        # d share / dC = share / 2 (S^-1 - Q) with the sharp covariance S = C - BLUR.
-        sharp, change = (c00 - BLUR) * (c11 - BLUR) - c01 * c01, HALF * share * d[OP] * opacities[i]
-        d00 += change * ((c11 - BLUR) / sharp - qa)
-        d01 += change * (-c01 / sharp - qb)
-        d11 += change * ((c00 - BLUR) / sharp - qc)
-    # Covariance = A A^T with A = J W R S, column by column.
-    x, y, z = _camera_point(v, means[i, 0], means[i, 1], means[i, 2])
-    iz = 1.0 / z
-    rx, ry = x * iz, y * iz
-    limits = _limits(v, width, height)
-    j00, j02, j11, j12 = _jacobian(v[FX], v[FY], limits, x, y, z)
-    free_x, free_y = f4(limits[0] <= rx <= limits[1]), f4(limits[2] <= ry <= limits[3])
-    rot, qw, qx, qy, qz, n = _rotation(
-        np.float64(quats[i, 0]), np.float64(quats[i, 1]), np.float64(quats[i, 2]), np.float64(quats[i, 3])
-    )
-    dj00, dj02, dj11, dj12 = ZERO, ZERO, ZERO, ZERO
-    gw, gx, gy, gz = ZERO, ZERO, ZERO, ZERO
-    for k in range(3):
-        s = scales[i, k]
-        r0, r1, r2 = rot[k], rot[3 + k], rot[6 + k]
-        u0 = (v[0] * r0 + v[1] * r1 + v[2] * r2) * s
-        u1 = (v[4] * r0 + v[5] * r1 + v[6] * r2) * s
-        u2 = (v[8] * r0 + v[9] * r1 + v[10] * r2) * s
-        a0, a1 = j00 * u0 + j02 * u2, j11 * u1 + j12 * u2
-        da0, da1 = TWO * (d00 * a0 + d01 * a1), TWO * (d01 * a0 + d11 * a1)
-        dj00, dj02 = dj00 + da0 * u0, dj02 + da0 * u2
-        dj11, dj12 = dj11 + da1 * u1, dj12 + da1 * u2
-        du0, du1, du2 = j00 * da0, j11 * da1, j02 * da0 + j12 * da1
-        n0 = v[0] * du0 + v[4] * du1 + v[8] * du2
-        n1 = v[1] * du0 + v[5] * du1 + v[9] * du2
-        n2 = v[2] * du0 + v[6] * du1 + v[10] * du2
-        out[D_SCALE + k] = n0 * r0 + n1 * r1 + n2 * r2
-        # Column k of R is e + 2 w (u x e) + 2 (u (u.e) - e (u.u)) for the quaternion (w, u) and unit vector e.
-        n0, n1, n2 = TWO * s * n0, TWO * s * n1, TWO * s * n2
-        ex, ey, ez = f4(k == 0), f4(k == 1), f4(k == 2)
-        qe, ne, nq = ex * qx + ey * qy + ez * qz, ex * n0 + ey * n1 + ez * n2, n0 * qx + n1 * qy + n2 * qz
-        gw += ex * (n1 * qz - n2 * qy) + ey * (n2 * qx - n0 * qz) + ez * (n0 * qy - n1 * qx)
-        gx += qw * (ey * n2 - ez * n1) + n0 * qe + ex * nq - TWO * qx * ne
-        gy += qw * (ez * n0 - ex * n2) + n1 * qe + ey * nq - TWO * qy * ne
-        gz += qw * (ex * n1 - ey * n0) + n2 * qe + ez * nq - TWO * qz * ne
-    along = gw * qw + gx * qx + gy * qy + gz * qz
-    out[D_QUAT], out[D_QUAT + 1] = n * (gw - along * qw), n * (gx - along * qx)
-    out[D_QUAT + 2], out[D_QUAT + 3] = n * (gy - along * qy), n * (gz - along * qz)
-    # Camera point: through the screen mean, the depth and the Jacobian.
-    dx, dy = d[MX] * v[FX] * iz, d[MY] * v[FY] * iz
-    dz = d[Z] - (d[MX] * v[FX] * rx + d[MY] * v[FY] * ry) * iz
-    dz -= (dj00 * j00 + dj11 * j11 + dj02 * j02 + dj12 * j12) * iz
-    d_rx, d_ry = free_x * v[FX] * iz * iz * dj02, free_y * v[FY] * iz * iz * dj12
-    dx, dy, dz = dx - d_rx, dy - d_ry, dz + d_rx * rx + d_ry * ry
-    for c in range(3):
-        out[D_MEAN + c] = v[c] * dx + v[4 + c] * dy + v[8 + c] * dz
-        out[D_COLOR + c] = d[RED + c]
-    out[D_OPACITY] = share * d[OP]
+        sharp = (c00 - BLUR) * (c11 - BLUR) - c01 * c01
+        share = math.sqrt(max(sharp, 0.0) * det) if fainter else 1.0
+        d_opacity = share * some[B_DOP + j]
+        change = 0.5 * d_opacity * some[B_OPACITY + j] if fainter else 0.0
+        over = 1.0 / (sharp if fainter else 1.0)
+        d00 += change * ((c11 - BLUR) * over - qa)
+        d01 += change * (-c01 * over - qb)
+        d11 += change * ((c00 - BLUR) * over - qc)
+        # Covariance = A A^T with A = J W R S, column by column.
+        x, y, z = _camera_point(v, some[P_MEAN + j], some[P_MEAN + LANES + j], some[P_MEAN + 2 * LANES + j])
+        iz = 1.0 / z
+        rx, ry = x * iz, y * iz
+        j00, j02, j11, j12 = _jacobian(fx, fy, limits, x, y, z)
+        q0, q1 = some[P_QUAT + j], some[P_QUAT + LANES + j]
+        rot, qw, qx, qy, qz, n = _rotation(q0, q1, some[P_QUAT + 2 * LANES + j], some[P_QUAT + 3 * LANES + j])
+        jacobian, d_cov, unit = (j00, j02, j11, j12), (d00, d01, d11), (qw, qx, qy, qz)
+        s0, s1, s2 = some[P_SCALE + j], some[P_SCALE + LANES + j], some[P_SCALE + 2 * LANES + j]
+        ds0, dj0, g0 = _pull_back_axis(v, jacobian, d_cov, (rot[0], rot[3], rot[6]), s0, unit, (1.0, 0.0, 0.0))
+        ds1, dj1, g1 = _pull_back_axis(v, jacobian, d_cov, (rot[1], rot[4], rot[7]), s1, unit, (0.0, 1.0, 0.0))
+        ds2, dj2, g2 = _pull_back_axis(v, jacobian, d_cov, (rot[2], rot[5], rot[8]), s2, unit, (0.0, 0.0, 1.0))
+        some[P_SCALE + j], some[P_SCALE + LANES + j], some[P_SCALE + 2 * LANES + j] = ds0, ds1, ds2
+        dj00, dj02, dj11, dj12 = (
+            dj0[0] + dj1[0] + dj2[0],
+            dj0[1] + dj1[1] + dj2[1],
+            dj0[2] + dj1[2] + dj2[2],
+            dj0[3] + dj1[3] + dj2[3],
+        )
+        gw, gx, gy, gz = g0[0] + g1[0] + g2[0], g0[1] + g1[1] + g2[1], g0[2] + g1[2] + g2[2], g0[3] + g1[3] + g2[3]
+        along = gw * qw + gx * qx + gy * qy + gz * qz
+        some[P_QUAT + j], some[P_QUAT + LANES + j] = n * (gw - along * qw), n * (gx - along * qx)
+        some[P_QUAT + 2 * LANES + j], some[P_QUAT + 3 * LANES + j] = n * (gy - along * qy), n * (gz - along * qz)
+        # Camera point: through the screen mean, the depth and the Jacobian.
+        dx, dy = some[B_DMX + j] * fx * iz, some[B_DMY + j] * fy * iz
+        dz = some[B_DZ + j] - dx * rx - dy * ry
+        dz -= (dj00 * j00 + dj11 * j11 + dj02 * j02 + dj12 * j12) * iz
+        d_rx = fx * iz * iz * dj02 if (rx >= limits[0]) & (rx <= limits[1]) else 0.0
+        d_ry = fy * iz * iz * dj12 if (ry >= limits[2]) & (ry <= limits[3]) else 0.0
+        dx, dy, dz = dx - d_rx, dy - d_ry, dz + d_rx * rx + d_ry * ry
+        some[P_MEAN + j] = v[0] * dx + v[4] * dy + v[8] * dz
+        some[P_MEAN + LANES + j] = v[1] * dx + v[5] * dy + v[9] * dz
+        some[P_MEAN + 2 * LANES + j] = v[2] * dx + v[6] * dy + v[10] * dz
+        some[B_OPACITY + j] = d_opacity
+
+
+@njit(forceinline=True, error_model="numpy", fastmath=FAST)
+def project_backward(scene, index, v, width, height, splats, d_splats, first, out):
+    """Gradient of `project`: out[index[k] + first], 14 columns D_*, from that of splats[k], d_splats[k] [n,SPLAT]."""
+    means, scales, quats, opacities = scene[:4]
+    some = np.empty(B_FIELDS)
+    for start in range(0, len(splats), LANES):
+        number = min(LANES, len(splats) - start)
+        for j in range(number):
+            i, s, d = index[start + j], splats[start + j], d_splats[start + j]
+            for c in range(3):
+                some[P_MEAN + c * LANES + j], some[P_SCALE + c * LANES + j] = means[i, c], scales[i, c]
+                some[B_QA + c * LANES + j], some[B_DQA + c * LANES + j] = s[QA + c], d[QA + c]
+            for c in range(4):
+                some[P_QUAT + c * LANES + j] = quats[i, c]
+            some[B_OPACITY + j], some[B_DOP + j], some[B_DZ + j] = opacities[i], d[OP], d[Z]
+            some[B_DMX + j], some[B_DMY + j] = d[MX], d[MY]
+        _pull_back_some(v, width, height, number, some)
+        for j in range(number):
+            row, d = out[index[start + j] + first], d_splats[start + j]
+            for c in range(3):
+                row[D_MEAN + c], row[D_SCALE + c] = some[P_MEAN + c * LANES + j], some[P_SCALE + c * LANES + j]
+                row[D_COLOR + c] = d[RED + c]
+            for c in range(4):
+                row[D_QUAT + c] = some[P_QUAT + c * LANES + j]
+            row[D_OPACITY] = some[B_OPACITY + j]

@@ -15,7 +15,6 @@ from worldr1.splats.kernel_layout import (
     GREEN,
     HALF,
     LATEST,
-    LIVE,
     MAX_ALPHA,
     MAX_POWER,
     MIN_ALPHA,
@@ -30,6 +29,7 @@ from worldr1.splats.kernel_layout import (
     QB,
     QC,
     RED,
+    ROW_SUMS,
     SUMS,
     T_BLUE,
     T_DEPTH,
@@ -60,12 +60,12 @@ def composite(splats, rect, ids, x0, y0, width, y_end, image, last):
     """Composites the splats `ids` over the tile at (x0, y0) into image [H,W,5] and last [H,W].
 
     The tile's state is one array, a line of fields per row of pixels: the compiler cannot tell that several arrays do
-    not overlap, and then gives vectors up.
+    not overlap, and then gives vectors up. The transmittance of a pixel that takes no more is negative.
     """
     state = np.zeros((TILE_Y, FIELDS, TILE_X), f4)
-    state[:, TRANS], state[:, LATEST] = ONE, -ONE
     rows, columns = min(TILE_Y, y_end - y0), min(TILE_X, width - x0)
-    state[:rows, LIVE, :columns] = ONE
+    state[:, TRANS], state[:, LATEST] = -ONE, -ONE
+    state[:rows, TRANS, :columns] = ONE
     for k in range(len(ids)):
         s = splats[ids[k]]
         mx, my = (s[MX] - f4(x0)) + (s[PART_X] - HALF), (s[MY] - f4(y0)) + (s[PART_Y] - HALF)
@@ -80,24 +80,24 @@ def composite(splats, rect, ids, x0, y0, width, y_end, image, last):
                 a = min(opacity * _exp_neg(min(power, MAX_POWER)), MAX_ALPHA)
                 a = a if (a >= MIN_ALPHA) & (power < MAX_POWER) else ZERO
                 trans = line[TRANS, x]
-                w = a * trans * line[LIVE, x]
-                live = ONE if trans - w > MIN_TRANSMITTANCE else ZERO
-                w *= live
-                line[LIVE, x] *= live
-                line[TRANS, x] = trans - w
+                w = a * max(trans, ZERO)
+                left = trans - w
+                closes = (trans > ZERO) & (left <= MIN_TRANSMITTANCE)
+                w = ZERO if closes else w
+                line[TRANS, x] = -trans if closes else left
                 line[T_RED, x] += w * cr
                 line[T_GREEN, x] += w * cg
                 line[T_BLUE, x] += w * cb
                 line[T_DEPTH, x] += w * z
                 line[LATEST, x] = rank if w > ZERO else line[LATEST, x]
-        if (k & 15) == 15 and state[:, LIVE].max() == ZERO:
+        if (k & 15) == 15 and state[:, TRANS].max() < ZERO:
             break
     for y in range(rows):
         for x in range(columns):
             out = image[y0 + y, x0 + x]
             for c in range(4):
                 out[c] = state[y, T_RED + c, x]
-            out[4] = state[y, TRANS, x]
+            out[4] = abs(state[y, TRANS, x])
             last[y0 + y, x0 + x] = np.int32(state[y, LATEST, x])
 
 
@@ -109,8 +109,8 @@ def composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_i
     reached a splat is recovered by dividing by 1 - alpha. What a row of pixels adds is stored behind its fields and
     summed down the rows: the moments in y of d_power, the gradient of the power, and weight * d_image.
     """
-    state = np.zeros((TILE_Y, FIELDS + SUMS, TILE_X), f4)
-    flat, sums = state.reshape(TILE_Y, (FIELDS + SUMS) * TILE_X), np.empty(SUMS * TILE_X, f4)
+    state = np.zeros((TILE_Y, ROW_SUMS + SUMS, TILE_X), f4)
+    flat, sums = state.reshape(TILE_Y, (ROW_SUMS + SUMS) * TILE_X), np.empty(SUMS * TILE_X, f4)
     state[:, TRANS], state[:, LATEST] = ONE, -ONE
     deepest = -1
     for y in range(min(TILE_Y, y_end - y0)):
@@ -145,17 +145,17 @@ def composite_backward(splats, rect, ids, x0, y0, width, y_end, image, last, d_i
                 d_alpha = reached * value - line[BEHIND, x] * inverse
                 line[BEHIND, x] += w * value
                 d_power = -a * d_alpha if (a > ZERO) & (free <= MAX_ALPHA) else ZERO
-                line[FIELDS, x] = d_power
-                line[FIELDS + 1, x] = d_power * dy
-                line[FIELDS + 2, x] = d_power * dy * dy
-                line[FIELDS + 3, x] = w * dd
-                line[FIELDS + 4, x] = w * dr
-                line[FIELDS + 5, x] = w * dg
-                line[FIELDS + 6, x] = w * db
+                line[ROW_SUMS, x] = d_power
+                line[ROW_SUMS + 1, x] = d_power * dy
+                line[ROW_SUMS + 2, x] = d_power * dy * dy
+                line[ROW_SUMS + 3, x] = w * dd
+                line[ROW_SUMS + 4, x] = w * dr
+                line[ROW_SUMS + 5, x] = w * dg
+                line[ROW_SUMS + 6, x] = w * db
         sums[:] = ZERO
         for y in range(first, end):
             for j in range(SUMS * TILE_X):
-                sums[j] += flat[y, FIELDS * TILE_X + j]
+                sums[j] += flat[y, ROW_SUMS * TILE_X + j]
         p, px, py, pxx, pxy, pyy = ZERO, ZERO, ZERO, ZERO, ZERO, ZERO
         for x in range(TILE_X):
             dx = f4(x) - mx

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from _thread import start_new_thread
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from threading import Lock, Thread
+from threading import Lock, Semaphore
 from typing import Any
 
 import numpy as np
@@ -73,30 +74,32 @@ def _bands(jobs: Jobs) -> int:
 def _run(function: Callable[[int, int], None], items: int) -> None:
     """Calls function(first, stop) over all items: in this thread and, where there are more, in threads beside it.
 
-    Threads take the next piece when they have done one. Starting a thread costs less than handing work to a pool.
+    A thread takes the next piece when it has done one. Nobody waits for a thread that has not begun: after a PyTorch
+    operation OpenMP's threads spin for milliseconds, longer than a small picture takes, and keep a new one from a core.
     """
     threads = min(torch.get_num_threads(), items)
     pieces = min(items, CHUNKS_PER_THREAD * threads) if threads > 1 else 1
     todo = pairwise([items * k // pieces for k in range(pieces + 1)])
-    lock, failed = Lock(), []
+    lock, done, failed = Lock(), Semaphore(0), []
 
     def work() -> None:
-        try:
-            while True:
-                with lock:
-                    piece = next(todo, None)
-                if piece is None:
-                    return
+        while True:
+            with lock:
+                piece = next(todo, None)
+            if piece is None:
+                return
+            try:
                 function(*piece)
-        except BaseException as error:
-            failed.append(error)
+            except BaseException as error:
+                failed.append(error)
+            finally:
+                done.release()
 
-    helpers = [Thread(target=work, daemon=True) for _ in range(threads - 1)]
-    for helper in helpers:
-        helper.start()
+    for _ in range(threads - 1):
+        start_new_thread(work, ())
     work()
-    for helper in helpers:
-        helper.join()
+    for _ in range(pieces):
+        done.acquire()
     if failed:
         raise failed[0]
 

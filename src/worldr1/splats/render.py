@@ -160,22 +160,23 @@ def _render_cpu(
         first=np.asarray(first, np.int64),
         count=np.asarray(count, np.int64),
         color_first=np.asarray(color_first, np.int64),
-        exclude=torch.cat(list(excluded)).numpy(),
-        w2c=se3.invert(torch.cat([poses.detach().double() for poses in c2w])),
-        intrinsics=torch.cat(list(lenses)),
+        exclude=_joined(excluded).numpy(),
+        w2c=se3.invert(_joined([poses.detach().double() for poses in c2w])),
+        intrinsics=_joined(lenses),
         height=height,
         width=width,
         antialiased=antialiased,
     )
-    with_source = any(scene.source is not None for scene in scenes)
-    source = [torch.full((len(s),), -2, dtype=torch.int64) if s.source is None else s.source for s in scenes]
+    source = None
+    if any(scene.source is not None for scene in scenes):
+        source = _joined([torch.full((len(s),), -2) if s.source is None else s.source for s in scenes])
     pixels = rasterize(
         _joined([scene.means for scene in scenes]),
         _joined([scene.scales for scene in scenes]),
         _joined([scene.quats for scene in scenes]),
         _joined([scene.opacities for scene in scenes]),
         _joined(colors),
-        _joined(source) if with_source else None,
+        source,
         jobs,
     )
     return [
