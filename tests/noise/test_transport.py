@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from worldr1.camera import ALL_MOVES, Trajectory, se3
 from worldr1.noise import flow_correlation, wrap_noise
-from worldr1.noise.transport import transport_sequential
+from worldr1.noise.sequential import transport_sequential
 
 SHAPE = (16, 3, 16, 24)
 LAWS = ("canonical", "sequential")

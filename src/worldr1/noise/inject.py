@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from worldr1.camera.trajectory import Trajectory
+from worldr1.noise.canonical import transport_canonical
 from worldr1.noise.flow import latent_poses, next_positions, pixel_centres, plane_homographies
-from worldr1.noise.transport import Array, noise_stream, transport_canonical, transport_sequential
+from worldr1.noise.sequential import transport_sequential
+from worldr1.noise.streams import Array, noise_stream
 
 Law = Literal["canonical", "sequential"]
 
