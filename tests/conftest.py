@@ -1,4 +1,4 @@
-"""Fixtures of more than one room: a tiny WanPipeline with random weights."""
+"""Fixtures of more than one room: a tiny WanPipeline with random weights, headless Chromium."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from browsers import chromium
 from tiny_pipeline_parts import build_tiny_pipeline
 
 
@@ -23,6 +24,13 @@ def tiny_pipeline(_pristine_pipeline: Any) -> Any:
     pipeline = type(_pristine_pipeline)(**{name: copy.deepcopy(part) for name, part in _parts(_pristine_pipeline)})
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; skips where there is none."""
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browsers import WIDTHS, chromium, watched
+from browsers import WIDTHS, watched
 from odd_videos import clip, encode, images
 from worldr1.viewer.scene import View, load_view
 from worldr1.viewer.server import serve
@@ -20,12 +19,6 @@ pytest.importorskip("viser")
 VISERS_OWN = "THREE.BufferGeometry.computeBoundingSphere(): Computed radius is NaN"
 """What viser's page says now and then while it loads, also of a few splats whose numbers are all finite."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +43,7 @@ def colours(picture: np.ndarray) -> int:
 
 def wait_for_a_scene(page: Any) -> np.ndarray:
     page.wait_for_selector("canvas", timeout=60_000)
-    for _ in range(60):
+    for _ in range(200):
         picture = drawn(page)
         if colours(picture) > 20:
             return picture
