@@ -224,7 +224,7 @@ def _pull_back_some(v, width, height, number, some):
         share = math.sqrt(max(sharp, 0.0) * det) if fainter else 1.0
         d_opacity = share * some[B_DOP + j]
         change = 0.5 * d_opacity * some[B_OPACITY + j] if fainter else 0.0
-        over = 1.0 / (sharp if fainter else 1.0)
+        over = 1.0 / max(sharp, 1e-30) if fainter else 0.0
         d00 += change * ((c11 - BLUR) * over - qa)
         d01 += change * (-c01 * over - qb)
         d11 += change * ((c00 - BLUR) * over - qc)
@@ -241,12 +241,8 @@ def _pull_back_some(v, width, height, number, some):
         ds1, dj1, g1 = _pull_back_axis(v, jacobian, d_cov, (rot[1], rot[4], rot[7]), s1, unit, (0.0, 1.0, 0.0))
         ds2, dj2, g2 = _pull_back_axis(v, jacobian, d_cov, (rot[2], rot[5], rot[8]), s2, unit, (0.0, 0.0, 1.0))
         some[P_SCALE + j], some[P_SCALE + LANES + j], some[P_SCALE + 2 * LANES + j] = ds0, ds1, ds2
-        dj00, dj02, dj11, dj12 = (
-            dj0[0] + dj1[0] + dj2[0],
-            dj0[1] + dj1[1] + dj2[1],
-            dj0[2] + dj1[2] + dj2[2],
-            dj0[3] + dj1[3] + dj2[3],
-        )
+        dj00, dj02 = dj0[0] + dj1[0] + dj2[0], dj0[1] + dj1[1] + dj2[1]
+        dj11, dj12 = dj0[2] + dj1[2] + dj2[2], dj0[3] + dj1[3] + dj2[3]
         gw, gx, gy, gz = g0[0] + g1[0] + g2[0], g0[1] + g1[1] + g2[1], g0[2] + g1[2] + g2[2], g0[3] + g1[3] + g2[3]
         along = gw * qw + gx * qx + gy * qy + gz * qz
         some[P_QUAT + j], some[P_QUAT + LANES + j] = n * (gw - along * qw), n * (gx - along * qx)
