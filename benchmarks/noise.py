@@ -16,7 +16,7 @@ from worldr1.camera.trajectory import Trajectory
 from worldr1.noise import flow_correlation, ideal_flow_correlation, wrap_noise
 from worldr1.noise.flow import next_positions, pixel_centres
 from worldr1.noise.inject import Law
-from worldr1.noise.transport import transport_sequential
+from worldr1.noise.sequential import transport_sequential
 
 CHANNELS, UPSCALE = 16, 16
 MOVES = ("push in",)
