@@ -56,8 +56,10 @@ def compose(rotation: Tensor, translation: Tensor) -> Tensor:
 
 def invert(transform: Tensor) -> Tensor:
     """Invert rigid transforms ``[..., 4, 4]`` by transposing the rotation (exact, no linear solve)."""
-    rotation = transform[..., :3, :3].mT
-    return compose(rotation, -(rotation @ transform[..., :3, 3:]).squeeze(-1))
+    rotation, inverse = transform[..., :3, :3].mT, transform.clone()
+    inverse[..., :3, :3] = rotation
+    inverse[..., :3, 3:] = -(rotation @ transform[..., :3, 3:])
+    return inverse
 
 
 def relative_to_first(c2w: Tensor) -> Tensor:
