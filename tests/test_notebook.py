@@ -84,6 +84,7 @@ def test_scores_of_a_video_show_what_is_missing_and_warn() -> None:
         "trans_err",
         "cam_mc",
         "mvcs",
+        "rigidity",
     )
     more = ("camera_travel", "camera_turn", "motion", "smoothness", "sharpness", "total")
     values = {name: 0.125 * k for k, name in enumerate((*names, *more))} | {"traj": math.nan}

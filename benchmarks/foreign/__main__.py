@@ -101,7 +101,9 @@ def summary(rows: Sequence[Row], frames: int) -> dict[str, Any]:
     return {
         "pairs": len(rows),
         "ranked_right": {metric: share(metric, rows) for metric in METRICS},
-        "ranked_right_by_kind": {kind: share("recon", chosen) for kind, chosen in kinds.items() if chosen},
+        "ranked_right_by_kind": {
+            metric: {kind: share(metric, chosen) for kind, chosen in kinds.items() if chosen} for metric in METRICS
+        },
         "rot_err_degrees_a_frame": median("rot_err", np.degrees(1.0) / frames),
         "trans_err_a_frame": median("trans_err", 1.0 / frames),
         "seconds_a_second_of_video": median("seconds", FPS / frames),
@@ -134,10 +136,14 @@ def table(content: Mapping[str, Any]) -> str:
         errors = [shown(good.get(name)) for name in ("rot_err", "trans_err", "seconds")]
         lines.append("| " + " | ".join([str(row["clip"]), row["moves"], row["spoilt"], *pairs, *errors]) + " |")
     told = ", ".join(f"{m} {share:.1%}" for m, share in result["ranked_right"].items())
-    kinds = ", ".join(f"{kind} {share:.0%}" for kind, share in result["ranked_right_by_kind"].items())
+    by_kind = {
+        metric: ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items())
+        for metric, shares in result["ranked_right_by_kind"].items()
+    }
     lines += [
         "",
-        f"Of {result['pairs']} pairs ranked right: {told}; by recon: {kinds}. Median of the true videos: RotErr "
+        f"Of {result['pairs']} pairs ranked right: {told}; by recon: {by_kind['recon']}; by "
+        f"rigidity: {by_kind['rigidity']}. Median of the true videos: RotErr "
         f"{result['rot_err_degrees_a_frame']:.3f} degrees and TransErr {result['trans_err_a_frame']:.4f} scene depths "
         f"a frame. Scoring takes {result['seconds_a_second_of_video']:.2f} s "
         f"({result['cpu_seconds_a_second_of_video']:.2f} s of processor time) for a second of "

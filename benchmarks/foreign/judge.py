@@ -12,7 +12,7 @@ from worldr1.data.video import read_sampled
 from worldr1.reconstruction.backends import Backend
 from worldr1.scoring import score
 
-METRICS = ("recon", "psnr", "mvcs")
+METRICS = ("rigidity", "recon", "psnr", "mvcs")
 Scored = dict[str, Any]
 
 

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.foreign.real CLIPS...`: clips from real cameras against spoilt versions of themselves.
+"""`python -m benchmarks.foreign.real FOLDER`: clips from real cameras against spoilt versions of themselves.
 
-It fetches nothing: name files or folders of pictures, such as packages ship them. Both versions are scored from a file
-encoded in the same way. Where `worldr1 score` warns of the clip as it is, nothing can be expected of its geometry; such
-windows are told apart from the others.
+It fetches nothing: `clips.json` says which package or repository ships each clip, and under which name it is looked for
+in FOLDER. Both versions are scored from a file encoded in the same way. Clips in which only the camera moves are what a
+score of 3D consistency is for; the others are told apart from them.
 """
 
 from __future__ import annotations
@@ -20,25 +20,28 @@ import tyro
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.foreign.clips import LIST, Window, cut, listed
 from benchmarks.foreign.judge import METRICS, scored, shown, won
 from benchmarks.foreign.spoil import KINDS, STRENGTHS, spoil
 from benchmarks.parts import part
 from benchmarks.results import RESULTS, save
-from worldr1.data.video import read_sampled
+from worldr1.evaluation.statistics import mean_of, paired_bootstrap
 from worldr1.evaluation.video import write_video
 from worldr1.reconstruction.backends import Backend, BackendName, load_backend
 
-MOST_READ = 900
 FPS = 16
+SHOWN = ("rigidity", "recon")
 Row = dict[str, Any]
 
 
 def main(
-    clips: tyro.conf.Positional[tuple[Path, ...]],
+    folder: tyro.conf.Positional[Path],
+    clips: Path = LIST,
     out: Path = Path("runs/foreign-real"),
     results: Path = RESULTS,
-    windows: int = 2,
+    windows: int = 1,
     frames: int = 33,
+    seconds: float = 5.0,
     short_side: int = 240,
     backend: BackendName = "stereo",
     seed: int = 7,
@@ -46,32 +49,41 @@ def main(
     """Score windows of clips as they are and spoilt in ten ways; goes on where it was interrupted.
 
     Args:
-        clips: video files, or folders of pictures.
+        folder: where the clips are.
+        clips: the list of them, in JSON.
         out: folder for the videos.
         results: folder for the table and the numbers, by date.
         windows: of each clip, evenly spread over it.
-        frames: of a window, which covers a quarter of its clip where that is more; a clip with fewer is taken whole.
+        frames: of a window; a clip with fewer is taken whole.
+        seconds: that a window covers, or the whole of a shorter clip.
         short_side: pixels on the short side at which clips are spoilt and encoded.
         backend: as of `worldr1 score`.
         seed: of the defects.
     """
     judge = load_backend(backend)
-    parts = [part for clip in clips for part in cut(clip, windows, frames, short_side)]
+    chosen = listed(clips)
+    missing = [clip.file for clip in chosen if not (folder / clip.file).exists()]
+    if missing:
+        sys.exit(f"{folder} lacks {', '.join(missing)}; {clips} says where they are from")
+    parts = [part for clip in chosen for part in cut(clip, folder, windows, frames, seconds, short_side)]
     rows: list[Row] = []
-    for number, (name, video) in enumerate(parts):
-        other = like(_another(parts, number), video)
-        setting = {"backend": backend, "seed": seed, "number": number, "windows": windows, "size": list(video.shape)}
-        base = out / re.sub(r"[^A-Za-z0-9]+", "-", name)
-        row = part(base / f"{backend}.json", setting, partial(_window, base, name, video, other, judge, (seed, number)))
-        rows.append(row)
-        sys.stdout.write(_line(row) + "\n")
+    for number, window in enumerate(parts):
+        other = like(_another(parts, number), window.video)
+        base = out / re.sub(r"[^A-Za-z0-9]+", "-", window.name)
+        setting = {"backend": backend, "seed": seed, "number": number, "seconds": seconds}
+        setting |= {"windows": windows, "size": list(window.video.shape)}
+        rows.append(part(base / f"{backend}.json", setting, partial(_row, base, window, other, judge, (seed, number))))
+        sys.stdout.write(_line(rows[-1]) + "\n")
         sys.stdout.flush()
-    path = save(results, f"foreign-real-{backend}", {"backend": backend, "summary": summary(rows), "rows": rows}, table)
+    found = {"backend": backend, "sources": _sources(clips), "summary": summary(rows), "rows": rows}
+    path = save(results, f"foreign-real-{backend}", found, table)
     sys.stdout.write(f"{path.with_suffix('.md').read_text('utf-8')}\nwrote {path}\n")
 
 
-def _window(base: Path, name: str, video: Tensor, other: Tensor, judge: Backend, seed: tuple[int, int]) -> Row:
-    row: Row = {"window": name, "size": list(video.shape[2:]), "frames": len(video), "spoilt": {}}
+def _row(base: Path, window: Window, other: Tensor, judge: Backend, seed: tuple[int, int]) -> Row:
+    clip, video = window.clip, window.video
+    row: Row = {"window": window.name, "clip": clip.name, "scene": clip.scene, "use": clip.use}
+    row |= {"size": list(video.shape[2:]), "frames": len(video), "spoilt": {}}
     row["good"] = scored(write_video(base / "true.mp4", video, fps=FPS), judge)
     for kind in KINDS:
         for strength in STRENGTHS:
@@ -81,24 +93,11 @@ def _window(base: Path, name: str, video: Tensor, other: Tensor, judge: Backend,
     return row
 
 
-def cut(path: Path, windows: int, frames: int, short_side: int) -> list[tuple[str, Tensor]]:
-    """Windows of a clip as (name:first frame, [T, 3, H, W] in [0, 1]), of even size, as H.264 needs it."""
-    video = read_sampled(path, MOST_READ, short_side).frames
-    video = video[:: max(1, len(video) // (4 * frames))]
-    video = video[:, :, : video.shape[2] // 2 * 2, : video.shape[3] // 2 * 2]
-    length = min(frames, len(video))
-    count = max(1, min(windows, len(video) // length))
-    starts = (
-        [round(k) for k in np.linspace(0, len(video) - length, count)] if count > 1 else [(len(video) - length) // 2]
-    )
-    return [(f"{path.stem}:{start}", video[start : start + length]) for start in starts]
-
-
-def _another(parts: Sequence[tuple[str, Tensor]], number: int) -> Tensor:
-    """The next window of another clip; with one clip only, its last window."""
-    of = parts[number][0].rsplit(":", 1)[0]
+def _another(parts: Sequence[Window], number: int) -> Tensor:
+    """The next window of another file; with one file only, its last window."""
+    of = parts[number].clip.file
     following = [*parts[number + 1 :], *parts[:number]]
-    return next((video for name, video in following if name.rsplit(":", 1)[0] != of), parts[-1][1])
+    return next((window.video for window in following if window.clip.file != of), parts[-1].video)
 
 
 def like(other: Tensor, video: Tensor) -> Tensor:
@@ -107,39 +106,56 @@ def like(other: Tensor, video: Tensor) -> Tensor:
     return sized[torch.arange(len(video)) % len(sized)]
 
 
+def _sources(clips: Path) -> list[dict[str, str]]:
+    return [{"clip": clip.name, "source": clip.source, "licence": clip.licence} for clip in listed(clips)]
+
+
 def summary(rows: Sequence[Row]) -> dict[str, Any]:
-    """Shares of pairs ranked right, of the windows without and with a warning, by metric and by defect."""
-    groups = {"judgeable": [r for r in rows if _judgeable(r)], "warned": [r for r in rows if not _judgeable(r)]}
+    """Shares of pairs ranked right by metric and by defect: of rigid clips that nothing was tuned on, of those that the
+    scores were made with, and of clips in which things move."""
+    groups = {
+        "rigid, held out": [r for r in rows if r["scene"] == "rigid" and r["use"] == "held out"],
+        "rigid, tuning": [r for r in rows if r["scene"] == "rigid" and r["use"] == "tuning"],
+        "moving": [r for r in rows if r["scene"] == "moving"],
+    }
     return {name: _shares(chosen) for name, chosen in groups.items() if chosen}
 
 
 def _shares(rows: Sequence[Row]) -> dict[str, Any]:
-    def share(metric: str, *defects: str) -> float:
-        pairs = [(r["good"], bad) for r in rows for name, bad in r["spoilt"].items() if name in defects or not defects]
-        return float(np.mean([won(good, bad, metric) for good, bad in pairs]))
-
     metrics = (*METRICS, "smoothness")
+    defects = list(rows[0]["spoilt"])
+    clips = sorted({row["clip"] for row in rows})
+
+    def right(metric: str, row: Row, names: Sequence[str]) -> list[bool]:
+        return [won(row["good"], row["spoilt"][name], metric) for name in names]
+
+    def share(metric: str, names: Sequence[str]) -> float:
+        return float(np.mean([right(metric, row, names) for row in rows]))
+
+    def interval(metric: str) -> list[float]:
+        by_clip = [np.mean([right(metric, r, defects) for r in rows if r["clip"] == clip]) for clip in clips]
+        found = paired_bootstrap([np.array(by_clip)], mean_of)
+        return [found.low, found.high]
+
     return {
+        "clips": len(clips),
         "windows": len(rows),
-        "pairs": sum(len(row["spoilt"]) for row in rows),
-        "ranked_right": {metric: share(metric) for metric in metrics},
-        "by_defect": {name: {metric: share(metric, name) for metric in metrics} for name in rows[0]["spoilt"]},
+        "pairs": len(rows) * len(defects),
+        "ranked_right": {metric: share(metric, defects) for metric in metrics},
+        "interval_over_clips": {metric: interval(metric) for metric in metrics},
+        "by_defect": {name: {metric: share(metric, [name]) for metric in metrics} for name in defects},
     }
-
-
-def _judgeable(row: Row) -> bool:
-    return row["good"].get("warnings") == []
 
 
 def _line(row: Row) -> str:
     good = row["good"]
-    lost = [name for name, bad in row["spoilt"].items() if not won(good, bad, "recon")]
+    lost = [name for name, bad in row["spoilt"].items() if not won(good, bad, "rigidity")]
     told = "; ".join(good.get("warnings", [good.get("error", "")]))
-    return f"{row['window']:28} recon {shown(good.get('recon'))} lost {', '.join(lost) or 'none'} {told}"
+    return f"{row['window']:28} rigidity {shown(good.get('rigidity'))} lost {', '.join(lost) or 'none'} {told}"
 
 
 def table(content: Mapping[str, Any]) -> str:
-    """Machine, shares by defect and all windows in Markdown."""
+    """Machine, shares by defect and all windows in Markdown; intervals are 95%, by bootstrap over clips."""
     machine = ", ".join(f"{name} {value}" for name, value in content["machine"].items())
     lines = [
         f"# Score of clips from real cameras, {content['date'][:10]}, commit {content['commit']}\n",
@@ -148,23 +164,36 @@ def table(content: Mapping[str, Any]) -> str:
     for name, group in content["summary"].items():
         metrics = list(group["ranked_right"])
         lines += [
-            f"\n## {group['windows']} windows {'without' if name == 'judgeable' else 'with'} a warning\n",
+            f"\n## {name}: {group['windows']} windows of {group['clips']} clips\n",
             "| spoilt | " + " | ".join(metrics) + " |",
             "|" + "---|" * (len(metrics) + 1),
         ]
-        shares = {**group["by_defect"], f"all {group['pairs']} pairs": group["ranked_right"]}
-        lines += [f"| {row} | " + " | ".join(f"{of[m]:.0%}" for m in metrics) + " |" for row, of in shares.items()]
+        for defect, share in group["by_defect"].items():
+            lines.append(f"| {defect} | " + " | ".join(f"{share[m]:.0%}" for m in metrics) + " |")
+        total = (f"{group['ranked_right'][m]:.1%} ({_interval(group['interval_over_clips'][m])})" for m in metrics)
+        lines.append(f"| all {group['pairs']} pairs | " + " | ".join(total) + " |")
     defects = list(content["rows"][0]["spoilt"])
+    for metric in SHOWN:
+        lines += [
+            f"\n## {metric} of every window\n",
+            "| window | scene | true | " + " | ".join(defects) + " |",
+            "|" + "---|" * (len(defects) + 3),
+        ]
+        for row in content["rows"]:
+            values = [shown(row["good"].get(metric)), *(shown(row["spoilt"][name].get(metric)) for name in defects)]
+            lines.append(f"| {row['window']} | {row['scene']}, {row['use']} | " + " | ".join(values) + " |")
+    lines += ["\n## Warnings of the true windows\n", "| window | warnings |", "|---|---|"]
     lines += [
-        "\n## recon of every window\n",
-        "| window | true | " + " | ".join(defects) + " | warnings |",
-        "|" + "---|" * (len(defects) + 3),
+        f"| {row['window']} | {'; '.join(row['good'].get('warnings', [row['good'].get('error', '')]))} |"
+        for row in content["rows"]
     ]
-    for row in content["rows"]:
-        told = "; ".join(row["good"].get("warnings", [row["good"].get("error", "")]))
-        values = [shown(row["good"].get("recon")), *(shown(row["spoilt"][name].get("recon")) for name in defects)]
-        lines.append(f"| {row['window']} | " + " | ".join(values) + f" | {told} |")
+    lines += ["\n## Sources\n", "| clip | from | licence |", "|---|---|---|"]
+    lines += [f"| {one['clip']} | {one['source']} | {one['licence']} |" for one in content["sources"]]
     return "\n".join(lines) + "\n"
+
+
+def _interval(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.0%} to {ends[1]:.0%}"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from worldr1.evaluation.curves import Curves, frame_curves
 from worldr1.evaluation.flow import camera_flow, dense_flow
 from worldr1.evaluation.observability import geometry_warnings
 from worldr1.evaluation.quality import sharpness
+from worldr1.evaluation.rigidity import SIDE as TRACK_SIDE
+from worldr1.evaluation.rigidity import rigidity
 from worldr1.evaluation.smoothness import motion_smoothness
 from worldr1.reconstruction.stereo import StereoReconstructor
 from worldr1.reconstruction.types import Reconstruction, Reconstructor
@@ -44,6 +46,8 @@ class VideoScores:
         confidence: mean confidence of the estimated depth, in [0, 1].
         mvcs: multi-view consistency: do confident points land where the other frames see them? In [0, 1]; nan where no
             point is confident. The paper gives MVCS by name only; this definition is ours (`points_agreement`).
+        rigidity: in [0, 1]: do points that are followed through the video move as those of one rigid scene? nan where
+            too few can be followed.
         traj: S_traj in [0, 1]: does the camera move as asked? nan when nothing was asked.
         rot_err: sum over frames of the angle to the asked orientation, radians, after alignment (CameraCtrl).
         trans_err: sum over frames of the distance to the asked position, after alignment.
@@ -66,6 +70,7 @@ class VideoScores:
     coverage: float
     confidence: float
     mvcs: float
+    rigidity: float
     traj: float
     rot_err: float
     trans_err: float
@@ -122,7 +127,7 @@ def score(
     frames, asked, places = _thinned(video, camera, places)
     rebuild = reconstructor or StereoReconstructor()
     scene = rebuild(frames[None], None if asked is None else [asked])[0]
-    posed = _posed(scene)
+    posed, lens = _posed(scene), scene.intrinsics
     used = frames[posed]
     scene = replace(scene, c2w=scene.c2w[posed], depth=scene.depth[posed], confidence=scene.confidence[posed])
     asked = None if asked is None else _of_frames(asked, posed)
@@ -147,6 +152,7 @@ def score(
         coverage=float(details.coverage[0]),
         confidence=float(scene.confidence.mean()),
         mvcs=points_agreement(scene),
+        rigidity=_rigidity(frames, lens),
         traj=traj,
         rot_err=errors.rot_err if errors else math.nan,
         trans_err=errors.trans_err if errors else math.nan,
@@ -247,6 +253,11 @@ def _shrunk(video: Tensor, short_side: int) -> Tensor:
     if size == tuple(video.shape[2:]):
         return video
     return functional.interpolate(video, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _rigidity(frames: Tensor, intrinsics: Tensor) -> float:
+    small = _shrunk(frames, TRACK_SIDE)
+    return rigidity(small, float(intrinsics[0, 0]) * small.shape[3] / frames.shape[3])
 
 
 def _unexplained_flow(video: Tensor) -> float:

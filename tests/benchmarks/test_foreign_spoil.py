@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from benchmarks.foreign.clips import Clip, cut, listed
 from benchmarks.foreign.judge import won
-from benchmarks.foreign.real import cut, like, summary
+from benchmarks.foreign.real import like, summary
 from benchmarks.foreign.spoil import KINDS, STRENGTHS, spoil
 from torch import Tensor
 
@@ -71,20 +71,50 @@ def test_a_missing_score_loses_and_is_beaten() -> None:
     assert not won({"recon": 0.2}, {"recon": 0.2}, "recon")
 
 
+def clip(**changes: object) -> Clip:
+    entry = {"name": "long", "file": "long.mp4", "source": "here", "licence": "MIT", "scene": "rigid", "use": "tuning"}
+    return Clip(**{**entry, **changes})
+
+
 def test_windows_lie_apart_and_another_clip_is_fitted_to_them(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "long.mp4", picture(21, 48, 80))
-    windows = cut(path, 2, 8, 32)
-    assert [name for name, _ in windows] == ["long:0", "long:13"]
-    assert windows[0][1].shape == (8, 3, 32, 52)
-    assert like(picture(3, 32, 32), windows[0][1]).shape == (8, 3, 32, 52)
+    write_video(tmp_path / "long.mp4", picture(21, 48, 80), fps=10)
+    windows = cut(clip(), tmp_path, 2, 8, 0.7, 32)
+    assert [window.name for window in windows] == ["long, 0", "long, 13"]
+    assert windows[0].video.shape == (8, 3, 32, 52)
+    assert like(picture(3, 32, 32), windows[0].video).shape == (8, 3, 32, 52)
 
 
-def test_windows_with_a_warning_are_told_apart() -> None:
-    def row(recon: float, *warnings: str) -> dict:
-        good = {"recon": recon, "psnr": 1.0, "mvcs": None, "smoothness": 0.9, "warnings": list(warnings)}
-        return {"good": good, "spoilt": {"bend mild": {"recon": 0.5, "psnr": 2.0, "mvcs": 0.1, "smoothness": 0.8}}}
+def test_a_window_covers_the_seconds_asked_for_or_the_whole_of_a_shorter_piece(tmp_path: Path) -> None:
+    write_video(tmp_path / "long.mp4", picture(41, 48, 80), fps=10)
+    assert [len(w.video) for w in cut(clip(), tmp_path, 1, 9, 1.6, 32)] == [9]
+    assert cut(clip(), tmp_path, 1, 9, 1.6, 32)[0].name == "long, 12"
+    assert len(cut(clip(), tmp_path, 1, 9, 60.0, 32)[0].video) == 9
+    piece = cut(clip(frames=(10, 14)), tmp_path, 2, 9, 60.0, 32)
+    assert [(window.name, len(window.video)) for window in piece] == [("long, 10", 5)]
+    assert cut(clip(rate=20.0), tmp_path, 1, 9, 1.6, 32)[0].name == "long, 4"
 
-    found = summary([row(0.6), row(0.4), row(0.4, "the camera turns and hardly travels")])
-    assert found["judgeable"]["ranked_right"] == {"recon": 0.5, "psnr": 0.0, "mvcs": 0.0, "smoothness": 1.0}
-    assert found["warned"]["by_defect"]["bend mild"]["recon"] == 0.0
-    assert math.isclose(found["judgeable"]["windows"], 2)
+
+def test_rigid_clips_that_nothing_was_tuned_on_are_told_apart() -> None:
+    def row(rigidity: float, scene: str, use: str) -> dict:
+        good = {"rigidity": rigidity, "recon": 0.7, "psnr": 1.0, "mvcs": None, "smoothness": 0.9, "warnings": []}
+        bad = {"rigidity": 0.5, "recon": 0.5, "psnr": 2.0, "mvcs": 0.1, "smoothness": 0.8}
+        return {"good": good, "spoilt": {"bend mild": bad}, "scene": scene, "use": use, "clip": str(rigidity)}
+
+    rows = [row(0.6, "rigid", "held out"), row(0.4, "rigid", "held out"), row(0.7, "rigid", "tuning")]
+    found = summary([*rows, row(0.4, "moving", "tuning")])
+    right = {"rigidity": 0.5, "recon": 1.0, "psnr": 0.0, "mvcs": 0.0, "smoothness": 1.0}
+    assert found["rigid, held out"]["ranked_right"] == right
+    assert found["rigid, held out"]["interval_over_clips"]["rigidity"] == [0.0, 1.0]
+    assert found["rigid, tuning"]["by_defect"]["bend mild"]["rigidity"] == 1.0
+    assert found["moving"]["windows"] == 1
+    assert found["moving"]["ranked_right"]["rigidity"] == 0.0
+
+
+def test_every_clip_of_the_list_says_where_it_is_from() -> None:
+    clips = listed()
+    assert len(clips) == len({one.name for one in clips})
+    assert all(one.source and one.licence for one in clips)
+    assert {one.scene for one in clips} == {"rigid", "moving"}
+    assert not {one.file for one in clips if one.use == "tuning"} & {
+        one.file for one in clips if one.use == "held out" and one.frames is None
+    }

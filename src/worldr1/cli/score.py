@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worldr1.scoring import VideoScores
 
 _COLUMNS = (
-    *("total", "recon", "psnr", "mvcs", "traj", "coverage"),
+    *("total", "recon", "psnr", "mvcs", "rigidity", "traj", "coverage"),
     *("camera_travel", "camera_turn", "motion", "smoothness", "sharpness"),
 )
 _FINE_FRAMES = 1025

@@ -15,6 +15,7 @@ COLUMNS = {
     "ssim": ("SSIM", "the same as structural similarity"),
     "lpips": ("LPIPS", "the same as perceptual distance, lower is better"),
     "mvcs": ("MVCS", "confident points land where other frames see them"),
+    "rigidity": ("rigidity", "followed points move as those of one rigid scene"),
     "traj": ("S_traj", "the camera moves as asked"),
     "rot_err": ("RotErr, rad", "summed over frames, lower is better"),
     "trans_err": ("TransErr", "summed over frames, lower is better"),

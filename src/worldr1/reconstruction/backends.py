@@ -51,4 +51,4 @@ def load_backend(name: BackendName, weights: str | None = None) -> Backend:
         return Backend(ColmapReconstructor(), short_side=480)
     from worldr1.reconstruction.stereo import StereoReconstructor
 
-    return Backend(StereoReconstructor(), short_side=128)
+    return Backend(StereoReconstructor(), short_side=240)
