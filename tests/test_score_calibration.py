@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from worldr1.camera.trajectory import Trajectory
+from worldr1.evaluation.rigidity import rigidity
 from worldr1.reconstruction.stereo import StereoReconstructor
 from worldr1.rewards.recon import ReconReward
 from worldr1.rewards.types import Sample
@@ -18,11 +19,12 @@ STRENGTHS = (0.25, 0.5, 1.0)
 MOVES = ("orbit left", "push in", "move right", "pull left", "orbit right", "pull out", "move left", "pull right")
 
 
-def _scores(kind: str, scenes: int, frames: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
-    """S_recon and PSNR [scenes, 1 + strengths] of the same scenes, spoilt in the same direction but ever more."""
+def _scores(kind: str, scenes: int, frames: int = 9) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """S_recon, PSNR and rigidity, each [scenes, 1 + strengths], of the same scenes, spoilt in the same direction but
+    ever more."""
     rng = np.random.default_rng(5)
     reconstruct, reward = StereoReconstructor(), ReconReward()
-    recon, psnr = [], []
+    recon, psnr, rigid = [], [], []
     for move in MOVES[:scenes]:
         asked, scene, seed = Trajectory.from_moves((move,), frames), sample_scene(rng, split="all"), rng.integers(2**30)
         spoils = [sample_spoil(np.random.default_rng(seed), kind, strength=strength) for strength in STRENGTHS]
@@ -32,7 +34,9 @@ def _scores(kind: str, scenes: int, frames: int = 9) -> tuple[torch.Tensor, torc
         samples = [Sample(video, "", asked) for video in videos]
         recon.append(reward(samples, built))
         psnr.append(reward.details(samples, built).psnr)
-    return torch.stack(recon), torch.stack(psnr)
+        focal = float(asked.intrinsics(*videos[0].shape[2:])[0, 0])
+        rigid.append(torch.tensor([rigidity(video, focal) for video in videos]))
+    return torch.stack(recon), torch.stack(psnr), torch.stack(rigid)
 
 
 def _falls(values: torch.Tensor) -> float:
@@ -41,25 +45,28 @@ def _falls(values: torch.Tensor) -> float:
 
 
 def test_a_bent_world_scores_less_the_more_it_bends() -> None:
-    recon, psnr = _scores("bend", scenes=3)
+    recon, psnr, rigid = _scores("bend", scenes=3)
     assert bool((recon.mean(0).diff() < 0).all())
     assert _falls(psnr) == 1.0
+    assert _falls(rigid) == 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in SPOIL_KINDS if kind != "parallax"])
 def test_scores_fall_with_the_strength_of_spoiling(kind: str) -> None:
-    recon, psnr = _scores(kind, scenes=len(MOVES))
-    assert bool((recon.mean(0).diff() < 0).all()), recon.mean(0)
-    assert bool((psnr.mean(0).diff() < 0).all()), psnr.mean(0)
+    recon, psnr, rigid = _scores(kind, scenes=len(MOVES))
+    for mean in (recon.mean(0), psnr.mean(0), rigid.mean(0)):
+        assert bool((mean.diff() < 0).all()), mean
     assert _falls(recon) >= 0.85
     assert _falls(psnr) >= 0.9
+    assert _falls(rigid) >= 0.9
 
 
 @pytest.mark.slow
 def test_inverted_parallax_scores_less_at_any_strength() -> None:
     """Its strength is that of the swimming textures that come with it; the inversion itself is there or not."""
-    recon, psnr = _scores("parallax", scenes=len(MOVES))
+    recon, psnr, rigid = _scores("parallax", scenes=len(MOVES))
     assert bool((recon.mean(0)[1:] < recon.mean(0)[0]).all())
     assert bool((psnr.mean(0).diff() < 0).all())
     assert bool((psnr[:, 1:] < psnr[:, :1]).all())
+    assert bool((rigid[:, 1:] < rigid[:, :1]).all())

@@ -43,17 +43,18 @@ def test_consistent_videos_of_another_program_rank_above_spoilt_ones(
         write_trajectory(camera, tmp_path / "poses.json")
         assert main(["score", *map(str, files), "--trajectory", str(tmp_path / "poses.json"), "--json"]) == 0
         good, bad = json.loads(capsys.readouterr().out)["videos"]
-        won.append((good["recon"] > bad["recon"], good["psnr"] > bad["psnr"]))
+        won.append([good[name] > bad[name] for name in ("recon", "psnr", "rigidity")])
         rot_err.append(np.degrees(good["rot_err"] / 17))
         trans_err.append(good["trans_err"] / 17)
         traj.append(good["traj"])
         lines.append(
             f"{kind:5} {', '.join(moves):24} recon {good['recon']:.3f} {bad['recon']:.3f} "
-            f"psnr {good['psnr']:.1f} {bad['psnr']:.1f} turn {rot_err[-1]:.2f} travel {trans_err[-1]:.3f} "
+            f"psnr {good['psnr']:.1f} {bad['psnr']:.1f} "
+            f"rigidity {good['rigidity']:.3f} {bad['rigidity']:.3f} turn {rot_err[-1]:.2f} travel {trans_err[-1]:.3f} "
             f"traj {traj[-1]:.2f} {good['warnings']}"
         )
     share = np.mean(won, axis=0)
-    report = "\n".join([*lines, f"pairs won by recon {share[0]:.3f}, by psnr {share[1]:.3f}"])
+    report = "\n".join([*lines, f"pairs won by recon, psnr, rigidity {share}"])
     (tmp_path / "report.txt").write_text(report, encoding="utf-8")
     assert share.min() >= 0.95, report
     assert np.median(rot_err) < 1.0, report

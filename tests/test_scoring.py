@@ -51,6 +51,7 @@ def test_a_scene_that_changes_shape_scores_lower(scores: VideoScores) -> None:
     assert measured.recon < scores.recon - 0.05
     assert measured.psnr < scores.psnr - 2.0
     assert measured.mvcs < scores.mvcs - 0.05
+    assert measured.rigidity < scores.rigidity - 0.1
     assert measured.smoothness < scores.smoothness
 
 

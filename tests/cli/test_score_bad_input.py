@@ -131,7 +131,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "two frames": (lambda s: encode(s.path / "a.mkv", s.good[:2]), "2 frames of 48x64; it needs 3 frames"),
     "a single picture": (lambda s: encode(s.path / "a.png", s.good[:1], "png", "rgb24"), "it needs 3 frames"),
     "1x1 pixels": (lambda s: encode(s.path / "a.mkv", [f[:1, :1] for f in s.good]), "1x1 pixels"),
-    "a ribbon": (lambda s: encode(s.path / "a.mkv", [np.tile(f, (1, 20, 1)) for f in s.good]), "16 times"),
+    "a ribbon": (lambda s: encode(s.path / "a.mkv", [np.tile(f, (1, 40, 1)) for f in s.good]), "30 times"),
     "60000x60000 pixels": (_bomb, "video"),
     "sound only": (lambda s: audio(s.path / "a.m4a"), "holds no video"),
     "a pipe": (_fifo, "save the video to a file first"),

@@ -91,6 +91,18 @@ def test_nothing_to_follow_is_missing_and_never_zero() -> None:
     assert math.isnan(rigidity(plane(2, 0.5), FOCAL))
 
 
+def test_noise_has_points_but_none_that_can_be_followed() -> None:
+    noise = torch.rand((9, 3, 64, 64), generator=torch.Generator().manual_seed(0))
+    assert rigidity(noise, 60.0) == 0.0
+
+
+def test_points_that_are_lost_at_once_count_against() -> None:
+    video = plane(9, 0.3)
+    torn = video.clone()
+    torn[1::2, :, :, : WIDTH // 2] = torn[1::2, :, :, : WIDTH // 2].flip(2)
+    assert rigidity(torn, FOCAL) < 0.7 * rigidity(video, FOCAL)
+
+
 def test_the_same_video_gives_the_same_value() -> None:
     video = plane(9, 0.3)
     assert rigidity(video, FOCAL) == rigidity(video, FOCAL)

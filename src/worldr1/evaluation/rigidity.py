@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from worldr1.evaluation.bundle import Fit, Scene, adjust
-from worldr1.evaluation.tracks import LEFT, LOST, Array, Tracks, follow
+from worldr1.evaluation.tracks import LEFT, SEEN, Array, Tracks, follow
 
 SIDE = 240
 SPAN, HOP = 17, 8
@@ -31,7 +31,8 @@ def rigidity(video: Tensor, focal: float) -> float:
         focal: about the focal length, in pixels.
 
     Returns:
-        nan for fewer than three frames, or where too few points can be followed in every window.
+        nan for fewer than three frames, or where no window has 12 corners. Where there are corners that cannot be
+        followed, as in noise, 0.
     """
     frames = len(video)
     if frames < 3:
@@ -48,12 +49,22 @@ def window_rigidity(tracks: Tracks, focal: float) -> float:
     """The same of the tracks of a few frames; nan for fewer than 12 points."""
     if len(tracks.host) < FEWEST_POINTS:
         return float("nan")
-    pixel = min(tracks.size) / SIDE
-    fit = min((_fit(tracks, focal, rho, pixel) for rho in _starts(tracks)), key=lambda fit: fit.cost)
     asked = tracks.state != LEFT
     asked[np.arange(len(tracks.host)), tracks.host] = False
-    found = np.exp(-np.where(tracks.state == LOST, np.inf, fit.errors) / pixel)
-    return float(found[asked].mean())
+    if not asked.any():
+        return float("nan")
+    agreement = np.zeros(tracks.state.shape)
+    followed = (tracks.state == SEEN).sum(axis=1) > 1
+    if followed.sum() >= FEWEST_POINTS:
+        agreement[followed] = _agreement(tracks.chosen(followed), focal)
+    return float(agreement[asked].mean())
+
+
+def _agreement(tracks: Tracks, focal: float) -> Array:
+    """exp(-d) [N, T] where a point is seen, 0 elsewhere."""
+    pixel = min(tracks.size) / SIDE
+    fit = min((_fit(tracks, focal, rho, pixel) for rho in _starts(tracks)), key=lambda fit: fit.cost)
+    return np.exp(-np.nan_to_num(fit.errors, nan=np.inf) / pixel)
 
 
 def _starts(tracks: Tracks) -> tuple[Array, Array]:

@@ -51,12 +51,15 @@ class Tracks:
     size: tuple[int, int]
 
     def within(self, first: int, frames: int) -> Tracks:
-        """What the `frames` frames from `first` show of the points chosen in them; points of two frames or more."""
-        window = slice(first, first + frames)
+        """What the `frames` frames from `first` show of the points chosen in them."""
         kept = (self.host >= first) & (self.host < first + frames)
-        kept &= (self.state[:, window] == SEEN).sum(axis=1) > 1
+        window = slice(first, first + frames)
         places, state = (np.ascontiguousarray(part[kept][:, window]) for part in (self.places, self.state))
         return Tracks(self.host[kept] - first, places, state, self.sharpness[kept], self.size)
+
+    def chosen(self, kept: Array) -> Tracks:
+        """Those points for which `kept` [N] is true."""
+        return Tracks(self.host[kept], self.places[kept], self.state[kept], self.sharpness[kept], self.size)
 
 
 def follow(video: Tensor, every: int = 4) -> Tracks:
