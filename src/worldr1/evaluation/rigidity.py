@@ -64,7 +64,7 @@ def _agreement(tracks: Tracks, focal: float) -> Array:
     """exp(-d) [N, T] where a point is seen, 0 elsewhere."""
     pixel = min(tracks.size) / SIDE
     fit = min((_fit(tracks, focal, rho, pixel) for rho in _starts(tracks)), key=lambda fit: fit.cost)
-    return np.exp(-np.nan_to_num(fit.errors, nan=np.inf) / pixel)
+    return np.exp(-np.where(np.isfinite(fit.errors), fit.errors, np.inf) / pixel)
 
 
 def _starts(tracks: Tracks) -> tuple[Array, Array]:
