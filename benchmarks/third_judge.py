@@ -79,8 +79,8 @@ def table(content: Mapping[str, Any]) -> str:
         interval = f"{mean['value']:.3f} ({mean['low']:.3f} to {mean['high']:.3f})"
         lines.append(f"| {name} | {interval} | {content['missing'][name]} |")
     lines.append(
-        f"\nGap closed {gap['value']:.0%} ({gap['low']:.0%} to {gap['high']:.0%}); the trained model's clip is the more "
-        f"rigid one for {content['trained_above_base']:.0%} of the prompts."
+        f"\nGap closed {gap['value']:.0%} ({gap['low']:.0%} to {gap['high']:.0%}); the trained model's clip is the "
+        f"more rigid one for {content['trained_above_base']:.0%} of the prompts."
     )
     return "\n".join(lines) + "\n"
 
