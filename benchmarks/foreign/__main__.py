@@ -31,6 +31,7 @@ def main(
     out: Path = Path("runs/foreign"),
     results: Path = RESULTS,
     clips: int = 32,
+    leave_out: tuple[int, ...] = (),
     frames: int = 33,
     height: int = 480,
     width: int = 832,
@@ -44,6 +45,7 @@ def main(
         out: folder for the videos.
         results: folder for the table and the numbers, by date.
         clips: number of pairs.
+        leave_out: numbers of pairs to leave out, such as one in which the renderer hangs; the others stay what they are.
         frames: of each video, at 16 a second; at most the 33 that a score uses.
         height, width: of the pictures, even.
         backend, weights: as of `worldr1 score`.
@@ -58,6 +60,8 @@ def main(
             tuple(rng.choice(_MOVING, size=1 + number % 2, replace=False)), frames, float(rng.uniform(52, 76))
         )
         kind, room = SPOILS[number % len(SPOILS)], sample_room(rng)
+        if number in leave_out:
+            continue
         shoot = partial(_pair, out, number, room, camera, kind, (height, width), judge)
         rows.append(part(out / f"{number:02d}-{backend}.json", setting, shoot))
         sys.stdout.write(_line(rows[-1]) + "\n")
