@@ -45,7 +45,7 @@ def main(
         out: folder for the videos.
         results: folder for the table and the numbers, by date.
         clips: number of pairs.
-        leave_out: numbers of pairs to leave out, such as one in which the renderer hangs; the others stay what they are.
+        leave_out: numbers of pairs to leave out, such as one in which the renderer hangs; the others stay as they are.
         frames: of each video, at 16 a second; at most the 33 that a score uses.
         height, width: of the pictures, even.
         backend, weights: as of `worldr1 score`.
