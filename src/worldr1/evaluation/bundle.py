@@ -48,7 +48,7 @@ class Fit:
     """A scene, how far off it is, and the mean robust squared error that was minimised.
 
     errors: [N, T] pixels, shortened where the picture cannot tell (`Tracks.sharpness`); nan where the point is not SEEN
-    and in its host frame, in which it has none.
+    and in its host frame, in which it has none, inf where it lies behind the camera.
     """
 
     scene: Scene
